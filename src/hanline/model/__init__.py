@@ -1,0 +1,17 @@
+"""The recogniser: four stages, each a folder of choices, each choice one file and one yaml.
+
+A stage is an ``nn.Module`` with ``out_channels``, built from its own yaml with the width of the
+stage before handed in. B is the batch, C channels, H and W pixels, T steps along the line:
+
+=====================  ==========================================  =========================
+stage                  takes                                       gives
+=====================  ==========================================  =========================
+transformation         images (B, C, H, W)                         images (B, C, H, W)
+feature_extraction     images (B, C, H, W)                         features (B, T, D)
+sequence_modeling      features (B, T, D)                          features (B, T, D')
+prediction             features (B, T, D')                         loss, scores, texts
+=====================  ==========================================  =========================
+
+The four-stage frame is that of Baek et al., "What Is Wrong With Scene Text Recognition Model
+Comparisons? Dataset and Model Analysis", ICCV 2019.
+"""

@@ -1,0 +1,63 @@
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hanline.text.charset import Charset
+
+BLANK = 0
+
+
+class CTCPrediction(nn.Module):
+    """One class a step, with a blank between characters.
+
+    From Graves et al., "Connectionist Temporal Classification", ICML 2006. Class 0 is the blank,
+    the charset's characters follow from 1.
+
+    Args:
+        in_channels: D', the width of the features.
+        charset: the characters, in the order of their classes.
+        max_label_length: unused here: CTC writes as many characters as it has steps for.
+    """
+
+    class_tensors = ("linear.weight", "linear.bias")
+    first_character = 1
+
+    def __init__(self, in_channels: int, charset: Charset, max_label_length: int) -> None:
+        super().__init__()
+        self.charset = charset
+        self.out_channels = len(charset) + self.first_character
+        self.linear = nn.Linear(in_channels, self.out_channels)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features (B, T, D') → scores (B, T, classes)."""
+        scores: Tensor = self.linear(features)
+        return scores
+
+    def loss(self, features: Tensor, labels: list[str]) -> Tensor:
+        """The mean over the batch of each label's loss per character.
+
+        A label that is longer than the features have steps for cannot be aligned and counts 0.
+        """
+        index = self.charset.index
+        targets = [index[c] + self.first_character for label in labels for c in label]
+        log_probabilities = self(features).float().log_softmax(dim=2)
+        return F.ctc_loss(
+            log_probabilities.transpose(0, 1),
+            torch.tensor(targets, device=features.device),
+            torch.full((len(labels),), features.shape[1]),
+            torch.tensor([len(label) for label in labels]),
+            blank=BLANK,
+            zero_infinity=True,
+        )
+
+    def decode(self, scores: Tensor) -> tuple[list[str], list[float]]:
+        """Scores (B, T, classes) → the best path's texts, and the product of its probabilities."""
+        probabilities, classes = scores.float().softmax(dim=2).max(dim=2)
+        starts = classes != BLANK
+        starts[:, 1:] &= classes[:, 1:] != classes[:, :-1]
+        characters = self.charset.characters
+        texts = [
+            "".join(characters[c - self.first_character] for c in line[start].tolist())
+            for line, start in zip(classes.cpu(), starts.cpu(), strict=True)
+        ]
+        return texts, probabilities.prod(dim=1).tolist()

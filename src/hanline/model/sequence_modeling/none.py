@@ -1,0 +1,12 @@
+from torch import Tensor, nn
+
+
+class NoSequenceModeling(nn.Module):
+    """The features as they are."""
+
+    def __init__(self, in_channels: int) -> None:
+        super().__init__()
+        self.out_channels = in_channels
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features

@@ -1,0 +1,1 @@
+"""Transformation: (B, C, H, W) → (B, C, H, W), the text straightened."""

@@ -1,0 +1,17 @@
+from torch import Tensor, nn
+
+
+class NoTransformation(nn.Module):
+    """The images as they are.
+
+    Args:
+        in_channels: channels of the images.
+        image_height, image_width: their size in pixels; any will do.
+    """
+
+    def __init__(self, in_channels: int, image_height: int, image_width: int) -> None:
+        super().__init__()
+        self.out_channels = in_channels
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images

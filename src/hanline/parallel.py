@@ -1,0 +1,50 @@
+"""Work in several processes, its results in order."""
+
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from typing import TypeVar
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+def available_cpus() -> int:
+    """How many CPUs this process may use: what the system allows it, not what the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def ordered_map(
+    function: Callable[[Task], Result], tasks: Iterable[Task], processes: int
+) -> Iterator[Result]:
+    """``map`` over worker processes that never runs far ahead of whoever takes the results.
+
+    Args:
+        function: what each worker does; it and the tasks must pickle, since workers are spawned
+            on every system.
+        tasks: taken as they are needed, so they may be endless.
+        processes: how many workers; 1 works in this process, 0 takes every CPU.
+
+    Yields:
+        The results in the order of the tasks. An error in a worker is raised here.
+    """
+    processes = processes or available_cpus()
+    if processes == 1:
+        yield from map(function, tasks)
+        return
+    context = multiprocessing.get_context("spawn")
+    waiting: deque[Future[Result]] = deque()
+    pool = ProcessPoolExecutor(processes, mp_context=context)
+    try:
+        for task in tasks:
+            waiting.append(pool.submit(function, task))
+            if len(waiting) >= 4 * processes:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
