@@ -33,11 +33,13 @@ class TPS(nn.Module):
             )
         self.out_channels = in_channels
         self.image_size = (image_height, image_width)
+        self.coefficients: Tensor
+        self.basis: Tensor
         self.localization = Localization(in_channels, num_fiducial)
-        # Follows from the sizes alone, so checkpoints need not hold it.
-        self.register_buffer(
-            "spline", spline_matrix(image_height, image_width, num_fiducial), persistent=False
-        )
+        # They follow from the sizes alone, so checkpoints need not hold them.
+        coefficients, basis = spline(image_height, image_width, num_fiducial)
+        self.register_buffer("coefficients", coefficients, persistent=False)
+        self.register_buffer("basis", basis, persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         if images.shape[-2:] != self.image_size:
@@ -48,7 +50,8 @@ class TPS(nn.Module):
         points = self.localization(images)
         # Half precision would place pixels no nearer than a third of a pixel on a wide line.
         with torch.autocast(images.device.type, enabled=False):
-            grid = torch.matmul(self.spline, points.float())
+            # Two products, as in DTRB: one of the two matrices' product would round differently.
+            grid = self.basis @ (self.coefficients @ points.float())
             grid = grid.view(-1, *self.image_size, 2)
             return F.grid_sample(images.float(), grid, padding_mode="border", align_corners=True)
 
@@ -87,15 +90,14 @@ class Localization(nn.Module):
         return points.view(len(images), -1, 2)
 
 
-def spline_matrix(height: int, width: int, num_fiducial: int) -> Tensor:
-    """What takes fiducial points to the source of every pixel.
-
-    The spline's coefficients and its value at a pixel are both linear in the points, so one matrix
-    holds all that does not depend on the image.
+def spline(height: int, width: int, num_fiducial: int) -> tuple[Tensor, Tensor]:
+    """What a thin-plate spline needs that does not depend on the image.
 
     Returns:
-        float32 (height · width, num_fiducial); times points (num_fiducial, 2) it gives the place
-        in the source image, x and y in [−1, 1], of every pixel of the straightened one.
+        ``coefficients`` (num_fiducial + 3, num_fiducial): times fiducial points (num_fiducial, 2)
+        they give the spline; ``basis`` (height · width, num_fiducial + 3): times the spline it
+        gives the place in the source image, x and y in [−1, 1], of every pixel of the
+        straightened one.
     """
     x = torch.linspace(-1, 1, num_fiducial // 2, dtype=torch.float64)
     edge = torch.ones_like(x)
@@ -119,4 +121,4 @@ def spline_matrix(height: int, width: int, num_fiducial: int) -> Tensor:
     basis = torch.cat([torch.ones(len(pixels), 1), pixels, kernel], dim=1)
 
     # The last three right-hand sides are zero: their columns of the inverse are never needed.
-    return (basis @ torch.linalg.inv(system)[:, :num_fiducial]).float()
+    return torch.linalg.inv(system)[:, :num_fiducial].float(), basis.float()
