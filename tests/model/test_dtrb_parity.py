@@ -29,6 +29,9 @@ STAGES = {
     "CTC": "hanline.model.prediction.ctc.CTCPrediction",
     "Attn": "hanline.model.prediction.attention.AttentionPrediction",
 }
+# Random weights make these two chaotic: 1e-6 of noise in the image moves their outputs by 5e-4, and
+# DTRB's own code, on another machine than the reference's, lies 4.8e-4 from it.
+TOLERANCE = {"TPS-RCNN-None-CTC": 1e-3, "TPS-RCNN-None-Attn": 1e-3}
 OUT, HIDDEN = CONFIG["output_channel"], CONFIG["hidden_size"]
 
 
@@ -41,7 +44,12 @@ def build(case: str) -> Recognizer:
         feature_extraction={"_target_": STAGES[feature_extraction], "out_channels": OUT}
         | ({"iterations": 5} if feature_extraction == "RCNN" else {}),
         sequence_modeling=(
-            {"_target_": STAGES["BiLSTM"], "hidden_size": HIDDEN, "out_channels": HIDDEN, "layers": 2}
+            {
+                "_target_": STAGES["BiLSTM"],
+                "hidden_size": HIDDEN,
+                "out_channels": HIDDEN,
+                "layers": 2,
+            }
             if sequence_modeling == "BiLSTM"
             else {"_target_": "hanline.model.sequence_modeling.none.NoSequenceModeling"}
         ),
@@ -119,13 +127,13 @@ def formula_images() -> torch.Tensor:
     return torch.sin(0.011 * i + 0.5 * torch.cos(0.003 * i)).reshape(shape).float()
 
 
-def assert_matches(output: torch.Tensor, digest: dict) -> None:
+def assert_matches(output: torch.Tensor, digest: dict, tolerance: float = 1e-4) -> None:
     flat = output.double().flatten()
     assert list(output.shape) == digest["shape"]
     theirs = torch.tensor(digest["values"], dtype=torch.float64)
-    assert (flat[digest["index"]] - theirs).norm() <= 1e-4 * theirs.norm()
-    assert abs(flat.abs().sum().item() - digest["abs_sum"]) <= 1e-4 * digest["abs_sum"]
-    assert abs(flat.sum().item() - digest["sum"]) <= 1e-4 * digest["abs_sum"]
+    assert (flat[digest["index"]] - theirs).norm() <= tolerance * theirs.norm()
+    assert abs(flat.abs().sum().item() - digest["abs_sum"]) <= tolerance * digest["abs_sum"]
+    assert abs(flat.sum().item() - digest["sum"]) <= tolerance * digest["abs_sum"]
 
 
 def test_the_reference_covers_all_24() -> None:
@@ -139,17 +147,18 @@ def test_equals_dtrb(case: str) -> None:
     model.load_state_dict(recognizer_state(formula_weights(case)))
     images = formula_images()
     expected = REFERENCE["cases"][case]
+    tolerance = TOLERANCE.get(case, 1e-4)
     if "rectified" in expected:
         assert_matches(model.transformation(images), expected["rectified"])
     if "logits" in expected:
-        assert_matches(model(images), expected["logits"])
+        assert_matches(model(images), expected["logits"], tolerance)
         return
     features = model.features(images)
     steps = CONFIG["batch_max_length"] + 1
     characters = torch.arange(CONFIG["batch"] * steps).reshape(CONFIG["batch"], -1) * 7
     teacher_forced = model.prediction.teacher_forced(features, characters % CONFIG["num_class"])
-    assert_matches(teacher_forced, expected["teacher_forced"])
-    assert_matches(model.prediction(features, stop_early=False), expected["greedy"])
+    assert_matches(teacher_forced, expected["teacher_forced"], tolerance)
+    assert_matches(model.prediction(features, stop_early=False), expected["greedy"], tolerance)
 
 
 @pytest.mark.parametrize("case", ["None-VGG-None-CTC", "TPS-ResNet-BiLSTM-Attn"])
