@@ -20,8 +20,8 @@ class RCNN(nn.Module):
         super().__init__()
         if out_channels % 8:
             raise HanlineError(
-                f"model.feature_extraction.out_channels is {out_channels}: rcnn needs a multiple of "
-                "8"
+                f"model.feature_extraction.out_channels is {out_channels}: rcnn needs a "
+                "multiple of 8"
             )
         self.out_channels = out_channels
         eighth, quarter, half = out_channels // 8, out_channels // 4, out_channels // 2

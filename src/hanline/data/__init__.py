@@ -1,0 +1,1 @@
+"""Images on disk ↔ batches: LMDB sets, image folders, and the LightningDataModule."""

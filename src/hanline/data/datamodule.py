@@ -1,0 +1,220 @@
+"""The data of a run: sets that are given, or drawn from the corpus, as batches."""
+
+import logging
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader
+
+from hanline.data.dataset import Batch, LabelRules, LMDBDataset, as_is
+from hanline.data.drawn_sets import DrawnSets, choose_texts
+from hanline.data.images import ImageFormat
+from hanline.data.lmdb_store import find_sets
+from hanline.data.sampling import TrainingBatches, ValidationBatches
+from hanline.errors import HanlineError
+from hanline.parallel import available_cpus
+from hanline.synthesis.drawing import Synthesis
+from hanline.text.charset import Charset
+from hanline.text.corpus import Corpus, describe_counts
+
+logger = logging.getLogger(__name__)
+
+
+class TextImageData(pl.LightningDataModule):
+    """Serves batches of text images; see ``conf/data`` for what each argument means.
+
+    Args:
+        image: ``height``, ``width``, ``channels`` and ``keep_ratio`` of the recogniser's images.
+        charset: the characters that labels may have.
+        corpus, synthesis: make what is drawn, and how; called only where a folder is None.
+    """
+
+    def __init__(
+        self,
+        train_dir: str | None,
+        validation_dir: str | None,
+        drawn_dir: str,
+        train_samples: int | None,
+        validation_samples: int | None,
+        select_data: Sequence[str] | None,
+        batch_ratio: Sequence[float] | None,
+        total_data_usage_ratio: float,
+        batch_size: int,
+        num_workers: int | None,
+        fold_case: bool,
+        unfit_labels: Literal["skip", "error"],
+        seed: int,
+        max_label_length: int,
+        image: dict[str, Any],
+        charset: Charset,
+        corpus: Callable[[], Corpus],
+        synthesis: Callable[[], Synthesis],
+    ) -> None:
+        super().__init__()
+        if not 0 < total_data_usage_ratio <= 1:
+            raise HanlineError(
+                f"data.total_data_usage_ratio is {total_data_usage_ratio}: it must lie above 0 and "
+                "not above 1"
+            )
+        if batch_size < 1:
+            raise HanlineError(f"data.batch_size is {batch_size}: a batch has at least one sample")
+        self.train_dir = train_dir
+        self.validation_dir = validation_dir
+        self.select_data = select_data
+        self.batch_ratio = batch_ratio
+        self.total_data_usage_ratio = total_data_usage_ratio
+        self.batch_size = batch_size
+        self.num_workers = min(4, available_cpus() - 1) if num_workers is None else num_workers
+        self.rules = LabelRules(charset, max_label_length, fold_case, unfit_labels)
+        self.seed = seed
+        self.image_format = ImageFormat(**image)
+        self.drawn_dir = drawn_dir
+        self.train_samples = train_samples
+        self.validation_samples = validation_samples
+        self._make_corpus = corpus
+        self._make_synthesis = synthesis
+        self.train_groups: list[LMDBDataset] = []
+        self.validation: LMDBDataset | None = None
+
+    def prepare_data(self) -> None:
+        """Draw the sets that are not given, unless they are there. Runs in one process."""
+        for part, given in (("train", self.train_dir), ("validation", self.validation_dir)):
+            if given is None:
+                self.drawn.make(part)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Open the sets and choose their samples. Runs in every process."""
+        train_root = Path(self.train_dir) if self.train_dir else self.drawn.path("train")
+        validation_root = (
+            Path(self.validation_dir) if self.validation_dir else self.drawn.path("validation")
+        )
+        self.train_groups = [
+            LMDBDataset(paths, self.image_format, self.rules, self.total_data_usage_ratio)
+            for paths in select_sets(train_root, self.select_data)
+        ]
+        self.validation = LMDBDataset(find_sets(validation_root), self.image_format, self.rules)
+        for name, dataset in self._named_datasets():
+            logger.info(
+                "%s: %d samples; left out %s", name, len(dataset), describe_counts(dataset.unfit)
+            )
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """The batches that are still to come in this run."""
+        trainer = self._trainer()
+        ratios = self.batch_ratio or [len(group) for group in self.train_groups]
+        batches = TrainingBatches(
+            sizes=[len(group) for group in self.train_groups],
+            ratios=ratios,
+            batch_size=self.batch_size,
+            steps=trainer.max_steps * trainer.accumulate_grad_batches,
+            seed=self.seed,
+            first_step=trainer.global_step * trainer.accumulate_grad_batches,
+            rank=trainer.global_rank,
+            world_size=trainer.world_size,
+        )
+        dataset = Groups(self.train_groups)
+        return self._loader(dataset, batches)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """Every validation sample once."""
+        if self.validation is None:
+            raise RuntimeError("setup() comes before val_dataloader()")
+        trainer = self._trainer()
+        batches = ValidationBatches(
+            len(self.validation), self.batch_size, trainer.global_rank, trainer.world_size
+        )
+        return self._loader(self.validation, batches)
+
+    @cached_property
+    def drawn(self) -> DrawnSets:
+        """The sets that are drawn from the corpus."""
+        synthesis = self._make_synthesis()
+        texts = choose_texts(
+            self._make_corpus(),
+            self.rules.charset,
+            synthesis,
+            self.train_samples,
+            self.validation_samples,
+        )
+        return DrawnSets(Path(self.drawn_dir), texts, synthesis)
+
+    @property
+    def damaged(self) -> int:
+        """How many samples have been skipped so far because their image is damaged."""
+        return sum(dataset.damaged for _, dataset in self._named_datasets())
+
+    def _named_datasets(self) -> list[tuple[str, LMDBDataset]]:
+        names = self.select_data or ["training"]
+        named = list(zip(names, self.train_groups, strict=True)) if self.train_groups else []
+        return named + ([("validation", self.validation)] if self.validation else [])
+
+    def _trainer(self) -> pl.Trainer:
+        if self.trainer is None:
+            raise RuntimeError("a loader belongs to a trainer: hand this data to one first")
+        return self.trainer
+
+    def _loader(self, dataset: Any, batches: Any) -> DataLoader[Batch]:
+        return DataLoader(
+            dataset,
+            batch_sampler=batches,
+            collate_fn=as_is,
+            num_workers=self.num_workers,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=self.num_workers > 0,
+            # Without one of its own, a loader would draw from the generator that the model's
+            # random numbers come from, and a resumed run would draw others.
+            generator=torch.Generator().manual_seed(self.seed),
+        )
+
+
+class Groups(torch.utils.data.Dataset[Batch]):
+    """Several data sets numbered through, whose samples share batches."""
+
+    def __init__(self, groups: Sequence[LMDBDataset]) -> None:
+        self.groups = list(groups)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.groups))
+
+    def __getitem__(self, index: int) -> Batch:
+        return self.__getitems__([index])
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        parts, start = [], 0
+        for group in self.groups:
+            within = [i - start for i in indices if start <= i < start + len(group)]
+            if within:
+                parts.append(group.__getitems__(within))
+            start += len(group)
+        if len(parts) == 1:
+            return parts[0]
+        return Batch(
+            torch.cat([part.images for part in parts]),
+            [label for part in parts for label in part.labels],
+        )
+
+
+def select_sets(root: Path, select_data: Sequence[str] | None) -> list[list[Path]]:
+    """The LMDB sets below a folder, in groups: for each name, those whose path contains it.
+
+    Raises:
+        HanlineError: a name is in no set's path; the message has the paths.
+    """
+    paths = find_sets(root)
+    if select_data is None:
+        return [paths]
+    groups = []
+    for name in select_data:
+        group = [path for path in paths if name in path.relative_to(root).as_posix()]
+        if not group:
+            listed = ", ".join(path.relative_to(root).as_posix() for path in paths)
+            raise HanlineError(
+                f"data.select_data names {name!r}, but no set below {root} has it in its path; "
+                f"there are: {listed}"
+            )
+        groups.append(group)
+    return groups

@@ -1,0 +1,163 @@
+"""Samples of LMDB sets, as batches of pixels and labels."""
+
+import logging
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from hanline.data.images import ImageError, ImageFormat, decode_image, to_pixels
+from hanline.data.lmdb_store import LMDBStore
+from hanline.errors import HanlineError
+from hanline.text.charset import Charset
+from hanline.text.corpus import describe_counts
+
+logger = logging.getLogger(__name__)
+
+
+class Batch(NamedTuple):
+    """What passes from data to model.
+
+    Attributes:
+        images: uint8 (B, C, H, W).
+        labels: B texts.
+    """
+
+    images: Tensor
+    labels: list[str]
+
+
+@dataclass(frozen=True)
+class LabelRules:
+    """Which labels a recogniser can learn.
+
+    Attributes:
+        charset: the characters that it knows.
+        max_length: the most characters in a label.
+        fold_case: labels become lower case before anything else.
+        unfit: what happens to a label that is empty, too long or has other characters: ``skip`` the
+            sample, or ``error``.
+    """
+
+    charset: Charset
+    max_length: int
+    fold_case: bool
+    unfit: Literal["skip", "error"]
+
+    def apply(self, label: str) -> str:
+        """The label as it is learnt: in NFC, and in lower case where that is asked for."""
+        label = unicodedata.normalize("NFC", label)
+        return label.lower() if self.fold_case else label
+
+    def problem(self, label: str) -> str | None:
+        """Why a label (as it is learnt) is unfit, or None."""
+        if not label:
+            return "empty label"
+        if len(label) > self.max_length:
+            return f"longer than {self.max_length}"
+        if not self.charset.covers(label):
+            return "outside the charset"
+        return None
+
+
+class LMDBDataset(Dataset[Batch]):
+    """The fit samples of one or several LMDB sets, numbered through; a list of numbers is a batch.
+
+    It can be pickled, so workers may be spawned.
+
+    Args:
+        paths: the sets.
+        image_format: what the images become.
+        rules: which labels are fit.
+        usage_ratio: the share of each set that is used, from its beginning.
+
+    Raises:
+        HanlineError: no sample is left, or one is unfit where that is an error.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        image_format: ImageFormat,
+        rules: LabelRules,
+        usage_ratio: float = 1.0,
+    ) -> None:
+        self.stores = [LMDBStore(path) for path in paths]
+        self.image_format = image_format
+        self.rules = rules
+        self.unfit: Counter[str] = Counter()
+        self._kept = [self._fit_samples(store, usage_ratio) for store in self.stores]
+        self._ends = np.cumsum([len(kept) for kept in self._kept])
+        # Shared with the workers, which count into it.
+        self._damaged = torch.zeros((), dtype=torch.int64).share_memory_()
+        if not len(self):
+            places = ", ".join(str(path) for path in paths)
+            raise HanlineError(
+                f"no sample is left of {sum(map(len, self.stores))} in {places}; "
+                f"left out {describe_counts(self.unfit)}. The charset has {len(rules.charset)} "
+                f"characters and a label at most {rules.max_length}"
+            )
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    @property
+    def damaged(self) -> int:
+        """How many samples could not be decoded so far, in all workers."""
+        return int(self._damaged)
+
+    def __getitem__(self, index: int) -> Batch:
+        return self.__getitems__([index])
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        """The batch of these samples; one whose image is damaged is counted, named and left out."""
+        pixels, labels = [], []
+        set_numbers = np.searchsorted(self._ends, indices, side="right")
+        starts = self._ends - [len(kept) for kept in self._kept]
+        for set_number in np.unique(set_numbers):
+            store = self.stores[set_number]
+            within = np.asarray(indices)[set_numbers == set_number] - starts[set_number]
+            numbers = self._kept[set_number][within].tolist()
+            for number, (content, label) in zip(numbers, store.read(numbers), strict=True):
+                try:
+                    pixels.append(to_pixels(decode_image(content), self.image_format))
+                except ImageError as error:
+                    self._damaged += 1
+                    logger.warning("skipped image %d of %s: %s", number + 1, store.path, error)
+                    continue
+                labels.append(self.rules.apply(label))
+        if not pixels:
+            raise HanlineError(
+                f"all {len(indices)} images of a batch from {self.stores[0].path} are damaged"
+            )
+        # (B, H, W, C) seen as (B, C, H, W) is the layout that convolutions like best.
+        return Batch(torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2), labels)
+
+    def _fit_samples(self, store: LMDBStore, usage_ratio: float) -> np.ndarray:
+        kept = []
+        for index, label in enumerate(store.labels()):
+            if index >= usage_ratio * len(store):
+                break
+            problem = self.rules.problem(self.rules.apply(label))
+            if problem is None:
+                kept.append(index)
+            elif self.rules.unfit == "error":
+                raise HanlineError(
+                    f"label {index + 1} of {store.path} is unfit: {label!r} is {problem}; "
+                    "data.unfit_labels=skip leaves such samples out"
+                )
+            else:
+                self.unfit[problem] += 1
+        return np.array(kept, dtype=np.int64)
+
+
+def as_is(batch: Batch) -> Batch:
+    """The collation of batches that are batches already."""
+    return batch

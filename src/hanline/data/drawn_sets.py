@@ -1,0 +1,118 @@
+"""Sets that are drawn from a corpus, and remember what made them."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from filelock import FileLock
+
+from hanline import __version__
+from hanline.data.lmdb_store import PARTIAL, LMDBWriter
+from hanline.progress import progress
+from hanline.synthesis.drawing import Synthesis
+from hanline.text.charset import Charset
+from hanline.text.corpus import Corpus, Texts, describe_counts
+
+logger = logging.getLogger(__name__)
+# A set drawn by other code may look otherwise: raise this whenever the pictures change.
+DRAWING_VERSION = 1
+
+
+class SetWriter(Protocol):
+    """What writes samples: :class:`LMDBWriter` or :class:`FolderWriter`."""
+
+    done: int
+
+    def add(self, samples: Sequence[tuple[bytes, str]]) -> None: ...
+    def finish(self, provenance: dict[str, Any]) -> Path: ...
+
+
+@dataclass
+class DrawnSets:
+    """A training and a validation set drawn from a corpus, made where they are missing.
+
+    Either stands in ``folder`` under a name that ends in a hash of all that decides its pictures:
+    the texts, the look, the fonts, the seed. Change one of these, and another set is made beside.
+
+    Args:
+        folder: where the sets are kept.
+        texts: what is drawn.
+        synthesis: how.
+    """
+
+    folder: Path
+    texts: Texts
+    synthesis: Synthesis
+
+    def path(self, part: str) -> Path:
+        """Where the set of a part, ``train`` or ``validation``, is or will be."""
+        facts = json.dumps(self.facts(part), sort_keys=True, ensure_ascii=False)
+        return self.folder / f"{part}-{hashlib.sha256(facts.encode()).hexdigest()[:12]}"
+
+    def facts(self, part: str) -> dict[str, Any]:
+        """What decides the pictures of a part's set."""
+        texts = self._texts(part)
+        return {
+            "part": part,
+            "samples": len(texts),
+            "texts": hashlib.sha256("\n".join(texts).encode()).hexdigest(),
+            "drawing_version": DRAWING_VERSION,
+            **self.synthesis.digest_parts(),
+        }
+
+    def make(self, part: str) -> Path:
+        """Draw the set of a part unless it is there; go on where an earlier run stopped."""
+        path = self.path(part)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Runs of a sweep may want the same set at the same time.
+        with FileLock(path.with_name(path.name + PARTIAL + ".lock")):
+            if not path.exists():
+                provenance = {"made_by": f"hanline {__version__}", **self.facts(part)}
+                draw(self._texts(part), self.synthesis, LMDBWriter(path, resume=True), provenance)
+                logger.info("drew the %s set %s", part, path)
+        return path
+
+    def _texts(self, part: str) -> list[str]:
+        return self.texts.train if part == "train" else self.texts.validation
+
+
+def draw(
+    texts: Sequence[str],
+    synthesis: Synthesis,
+    writer: SetWriter,
+    provenance: dict[str, Any],
+) -> Path:
+    """Draw texts into a set, from where the writer stands.
+
+    Returns:
+        Where the finished set is.
+    """
+    with progress("drawing texts", len(texts), writer.done) as advance:
+        for samples in synthesis.draw(texts, start=writer.done):
+            writer.add([(sample.image, sample.label) for sample in samples])
+            advance(len(samples))
+    return writer.finish(provenance)
+
+
+def choose_texts(
+    corpus: Corpus,
+    charset: Charset,
+    synthesis: Synthesis,
+    train_samples: int | None,
+    validation_samples: int | None,
+) -> Texts:
+    """Cut the corpus into texts that the charset has and the fonts can draw, and say what fell."""
+    texts = corpus.texts(
+        charset.covers, synthesis.fonts.can_draw, train_samples, validation_samples
+    )
+    logger.info(
+        "corpus: %d texts for training, %d for validation; dropped %s",
+        len(texts.train),
+        len(texts.validation),
+        describe_counts(texts.dropped),
+    )
+    return texts

@@ -1,0 +1,111 @@
+"""An image folder with its ``gt.txt`` into an LMDB set."""
+
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from hanline import __version__
+from hanline.data.image_folder import Row, read_gt
+from hanline.data.images import ImageError, decode_image
+from hanline.data.lmdb_store import LMDBWriter
+from hanline.errors import HanlineError
+from hanline.parallel import ordered_map
+from hanline.progress import progress
+
+logger = logging.getLogger(__name__)
+ROWS_A_TASK = 256
+BAD_ROWS_SHOWN = 20
+
+
+@dataclass
+class PackingReport:
+    """What became of the rows of a ``gt.txt``.
+
+    Attributes:
+        packed: rows that are samples of the set now.
+        bad_rows: the others, each with its problem.
+    """
+
+    packed: int = 0
+    bad_rows: list[Row] = field(default_factory=list)
+
+    def counts(self) -> Counter[str]:
+        """Bad rows by their problem."""
+        return Counter(row.problem.split(":")[0] for row in self.bad_rows)
+
+
+def pack(gt: Path, output: Path, processes: int) -> PackingReport:
+    """Pack the images that a ``gt.txt`` names, in its order.
+
+    Every image is decoded once to see that it can be; its bytes are stored as they are. Bad rows
+    are left out, and named in ``bad_rows.tsv`` beside the set's data.
+
+    Args:
+        gt: the list of images and labels; paths are relative to its folder.
+        output: the LMDB set to write; it must not exist.
+        processes: how many check images; 0 takes every CPU.
+
+    Raises:
+        HanlineError: no row makes a sample, the disk is full, or ``output`` exists.
+    """
+    total = sum(1 for _ in read_gt(gt))
+    writer = LMDBWriter(output, resume=False)
+    report = PackingReport()
+    rows = read_gt(gt)
+    tasks = iter(lambda: tuple(islice(rows, ROWS_A_TASK)), ())
+    # A few tasks are done before a second process has started.
+    processes = 1 if total <= 8 * ROWS_A_TASK else processes
+    try:
+        with progress("packing images", total) as advance:
+            for checked in ordered_map(check_rows, tasks, processes):
+                samples = [(image, row.label) for row, image in checked if not row.problem]
+                report.bad_rows += [row for row, _ in checked if row.problem]
+                writer.add(samples)
+                advance(len(checked))
+        report.packed = writer.done
+        if not report.packed:
+            reasons = ", ".join(f"{count} × {why}" for why, count in report.counts().items())
+            raise HanlineError(f"no row of {gt} makes a sample: {reasons or 'it is empty'}")
+    except HanlineError:
+        writer.discard()
+        raise
+    if report.bad_rows:
+        lines = [f"{row.number}\t{row.problem}\t{row.image}\n" for row in report.bad_rows]
+        (writer.partial / "bad_rows.tsv").write_text("".join(lines), encoding="utf-8")
+    provenance = {
+        "made_by": f"hanline {__version__} pack",
+        "gt": str(gt),
+        "samples": report.packed,
+        "bad_rows": dict(report.counts()),
+    }
+    writer.finish(provenance)
+    return report
+
+
+def check_rows(rows: tuple[Row, ...]) -> list[tuple[Row, bytes]]:
+    """Read the rows' images, and say of each that cannot be decoded why."""
+    return list(_check(rows))
+
+
+def _check(rows: tuple[Row, ...]) -> Iterator[tuple[Row, bytes]]:
+    for row in rows:
+        if row.problem:
+            yield row, b""
+            continue
+        try:
+            content = row.image.read_bytes()
+        except FileNotFoundError:
+            yield Row(row.number, row.image, row.label, "missing file"), b""
+            continue
+        except OSError as error:
+            yield Row(row.number, row.image, row.label, f"unreadable file: {error.strerror}"), b""
+            continue
+        try:
+            decode_image(content)
+        except ImageError as error:
+            yield Row(row.number, row.image, row.label, f"broken image: {error}"), b""
+            continue
+        yield row, content

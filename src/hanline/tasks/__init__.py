@@ -1,0 +1,1 @@
+"""One file a command: compose the configuration, build, run. No logic of their own."""

@@ -1,0 +1,89 @@
+"""What every command does around its own work: configuration, help, and errors as messages."""
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from hanline.errors import HanlineError
+from hanline.tasks.command_help import print_help
+from hanline.tasks.config_check import check_config, explain
+
+PACKAGE = Path(__file__).parents[1]
+# A wheel carries the configs inside the package; in a checkout they stand beside src.
+CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parents[1] / "conf"
+
+
+def run(name: str, settings: type, task: Callable[[DictConfig], Any]) -> None:
+    """Run a command as a Hydra application.
+
+    Args:
+        name: the command, and its config in ``conf``.
+        settings: a dataclass with the types of the config's own keys; its groups are not in it.
+        task: the work. What it returns is what a sweep optimises.
+    """
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print_help(CONF, name)
+        return
+
+    def checked(config: DictConfig) -> Any:
+        try:
+            check_config(config, CONF / f"{name}.yaml", settings)
+            return task(config)
+        except HanlineError as error:
+            fail(str(error))
+
+    # Have Hydra raise its errors here rather than print them and exit.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    if not is_first_process():
+        # The first process writes the run's folder; the others need none.
+        sys.argv += ["hydra.run.dir=.", "hydra.sweep.dir=."]
+    try:
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(checked)()
+    except (HydraException, OmegaConfBaseException) as error:
+        fail(explain(error, CONF, name))
+
+
+def fail(message: str) -> NoReturn:
+    """End with a message for the user, and exit status 1."""
+    sys.stdout.flush()
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(1)
+
+
+def is_first_process() -> bool:
+    """Whether this is the only process of a run, or the first of those that torchrun started."""
+    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) == 0
+
+
+def plain(config: Any) -> Any:
+    """A part of the configuration as Python's own dicts and lists, all filled in."""
+    return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+
+
+def quiet_others() -> None:
+    """Have only the first process of a run speak of what goes well."""
+    if not is_first_process() or int(os.environ.get("LOCAL_RANK", "0")):
+        logging.getLogger().setLevel(logging.WARNING)
+
+
+def _run_folder(resume: str | None, fresh: str) -> str:
+    return str(Path(resume).parent) if resume else fresh
+
+
+def _stages() -> str:
+    choices = HydraConfig.get().runtime.choices
+    stages = ("transformation", "feature_extraction", "sequence_modeling", "prediction")
+    return "_".join(choices[f"model/{stage}"] for stage in stages)
+
+
+OmegaConf.register_new_resolver("run_folder", _run_folder, replace=True)
+OmegaConf.register_new_resolver("stages", _stages, replace=True)

@@ -1,0 +1,41 @@
+"""``hanline pack``: packs images and their ``gt.txt`` into an LMDB set."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from hanline.data.packing import BAD_ROWS_SHOWN, pack
+from hanline.tasks.application import run
+
+
+@dataclass
+class Settings:
+    """The keys of ``conf/pack.yaml``."""
+
+    gt: str
+    output: str
+    processes: int
+
+
+def main() -> None:
+    """Compose the configuration and pack."""
+    run("pack", Settings, pack_and_report)
+
+
+def pack_and_report(config: DictConfig) -> None:
+    """Pack, and print what became of the rows."""
+    report = pack(Path(config.gt), Path(config.output), config.processes)
+    print(f"packed {report.packed} samples into {config.output}")
+    for row in report.bad_rows[:BAD_ROWS_SHOWN]:
+        print(f"left out line {row.number}: {row.problem}: {row.image}")
+    if len(report.bad_rows) > BAD_ROWS_SHOWN:
+        print(f"… and {len(report.bad_rows) - BAD_ROWS_SHOWN} more")
+    if report.bad_rows:
+        for problem, count in report.counts().most_common():
+            print(f"{count} × {problem}")
+        print(f"all bad rows: {Path(config.output) / 'bad_rows.tsv'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""``hanline train``: trains a recogniser."""
+
+import logging
+import sys
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pytorch_lightning as pl
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from hanline.data.datamodule import TextImageData
+from hanline.data.images import ImageFormat
+from hanline.errors import HanlineError
+from hanline.model.lightning_module import RecognizerModule
+from hanline.model.recognizer import Recognizer
+from hanline.tasks.application import is_first_process, plain, quiet_others, run
+from hanline.text.charset import Charset
+from hanline.training.checkpoints import TrainingStopped
+from hanline.training.finetuning import finetune_from
+from hanline.training.starting import log_start
+
+logger = logging.getLogger(__name__)
+CONFIG = "config.yaml"
+WORKER = "--worker"
+
+
+@dataclass
+class Settings:
+    """The keys of ``conf/train.yaml`` that belong to no group."""
+
+    seed: int
+    image: ImageFormat
+    max_label_length: int
+    finetune_from: str | None
+    resume: str | None
+    run_dir: str
+
+
+def main() -> None:
+    """Compose the configuration and train."""
+    if sys.argv[1:2] == [WORKER]:
+        # One of several processes on this machine: the first has composed the configuration.
+        train(DictConfig(OmegaConf.load(sys.argv[2])))
+        return
+    run("train", Settings, compose_and_train)
+
+
+def compose_and_train(config: DictConfig) -> float | None:
+    """Settle the configuration, write it into the run's folder, and train."""
+    if config.resume:
+        config = resumed(config)
+    run_dir = Path(config.run_dir)
+    # Once written down the configuration stands on its own, without Hydra's interpolations.
+    config = DictConfig(plain(config))
+    if is_first_process():
+        run_dir.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(config, run_dir / CONFIG)
+    # Lightning starts its processes with this command line. Left to itself it would have each of
+    # them compose the configuration again, a whole sweep even.
+    sys.argv = [__file__, WORKER, str(run_dir / CONFIG)]
+    HydraConfig.instance().cfg = None
+    return train(config)
+
+
+def train(config: DictConfig) -> float | None:
+    """Train as a settled configuration says.
+
+    Returns:
+        The best validation accuracy, in percent; None if no validation took place.
+    """
+    quiet_others()
+    # What it would say of the devices, log_start says.
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
+    pl.seed_everything(config.seed, verbose=False)
+    charset: Charset = instantiate(config.charset)
+    recognizer = Recognizer(
+        **plain(config.model),
+        charset=charset.characters,
+        image=plain(config.image),
+        max_label_length=config.max_label_length,
+    )
+    if config.finetune_from:
+        finetune_from(recognizer, Path(config.finetune_from))
+    module = RecognizerModule(
+        recognizer, instantiate(config.optimizer), instantiate(config.schedule)
+    )
+    data: TextImageData = instantiate(
+        config.data,
+        charset=charset,
+        corpus=partial(instantiate, config.corpus),
+        synthesis=partial(instantiate, config.synthesis, characters=charset.characters),
+    )
+    trainer: pl.Trainer = instantiate(
+        config.trainer,
+        run_dir=Path(config.run_dir),
+        callbacks=list(instantiate(config.callbacks).values()),
+        loggers=list(instantiate(config.logger).values()),
+        _recursive_=False,
+    )
+    log_start(trainer, recognizer, data)
+    try:
+        trainer.fit(module, data, ckpt_path=config.resume, weights_only=True)
+    except TrainingStopped as stopped:
+        if trainer.is_global_zero:
+            print(f"stopped; to go on: hanline train resume={stopped.checkpoint}", file=sys.stderr)
+        sys.exit(128 + stopped.signal_number)
+    if data.damaged:
+        logger.warning("%d samples were skipped, since their images are damaged", data.damaged)
+    best = [
+        c.best_model_score for c in trainer.checkpoint_callbacks if hasattr(c, "best_model_score")
+    ]
+    if trainer.is_global_zero:
+        logger.info("the run is in %s", config.run_dir)
+    return float(best[0]) if best and best[0] is not None else None
+
+
+def resumed(config: DictConfig) -> DictConfig:
+    """The configuration of the run that is resumed, with what the command line says beside.
+
+    Raises:
+        HanlineError: there is nothing to resume, or the command line would make it another model.
+    """
+    checkpoint = Path(config.resume)
+    written = checkpoint.parent / CONFIG
+    for file in (checkpoint, written):
+        if not file.is_file():
+            raise HanlineError(
+                f"cannot resume: there is no {file}. resume takes the last.ckpt of a run, in the "
+                "folder where the run wrote it"
+            )
+    former = OmegaConf.load(written)
+    choices = set(HydraConfig.get().runtime.choices)
+    for override in HydraConfig.get().overrides.task:
+        key = override.partition("=")[0].lstrip("+~")
+        if key in choices:
+            raise HanlineError(
+                f"{override} chooses another part for a run that is resumed: only plain values can "
+                "change. To start from the weights of that run instead: finetune_from="
+            )
+        OmegaConf.update(former, key, OmegaConf.select(config, key))
+    former.resume = str(checkpoint)
+    former.run_dir = str(checkpoint.parent)
+    return DictConfig(former)
+
+
+if __name__ == "__main__":
+    main()

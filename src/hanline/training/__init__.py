@@ -1,0 +1,1 @@
+"""What Lightning is given besides model and data: callbacks, schedules, starting weights."""

@@ -1,0 +1,38 @@
+"""Schedules of the learning rate, a factor for every step of the run."""
+
+import math
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+
+def constant(optimizer: Optimizer, steps: int) -> LambdaLR:
+    """The optimiser's own learning rate throughout."""
+    return LambdaLR(optimizer, lambda step: 1.0)
+
+
+def warmup_cosine(
+    optimizer: Optimizer, steps: int, warmup_steps: int, final_factor: float
+) -> LambdaLR:
+    """Rise in a line to the optimiser's learning rate, then fall along half a cosine.
+
+    Args:
+        optimizer: its learning rate is the highest.
+        steps: steps of the whole run.
+        warmup_steps: steps until the highest, at most half of the run.
+        final_factor: what is left of the learning rate at the end.
+    """
+    warmup = min(warmup_steps, steps // 2)
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / warmup
+        done = min(1.0, (step - warmup) / max(1, steps - warmup))
+        return final_factor + (1 - final_factor) * (1 + math.cos(math.pi * done)) / 2
+
+    return LambdaLR(optimizer, factor)
+
+
+def step_decay(optimizer: Optimizer, steps: int, every: int, factor: float) -> LambdaLR:
+    """Multiply the learning rate by ``factor`` after every ``every`` steps."""
+    return LambdaLR(optimizer, lambda step: factor ** (step // every))

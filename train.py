@@ -1,0 +1,7 @@
+"""Train a recogniser: python train.py model=tps_resnet_bilstm_attn trainer.devices=2."""
+
+if __name__ == "__main__":
+    # Not above: worker processes import this file too, and need none of it.
+    from hanline.tasks.train import main
+
+    main()
