@@ -8,6 +8,7 @@ from hydra.utils import get_class
 from torch import Tensor, nn
 
 from hanline.errors import HanlineError
+from hanline.model.stage import Prediction, Stage
 from hanline.text.charset import Charset
 
 
@@ -37,7 +38,7 @@ class Recognizer(nn.Module):
         max_label_length: int,
     ) -> None:
         super().__init__()
-        self.spec = {
+        self.spec: dict[str, Any] = {
             "transformation": dict(transformation),
             "feature_extraction": dict(feature_extraction),
             "sequence_modeling": dict(sequence_modeling),
@@ -59,12 +60,15 @@ class Recognizer(nn.Module):
         self.sequence_modeling = build_stage(
             sequence_modeling, in_channels=self.feature_extraction.out_channels
         )
-        self.prediction = build_stage(
+        last = build_stage(
             prediction,
             in_channels=self.sequence_modeling.out_channels,
             charset=self.charset,
             max_label_length=max_label_length,
         )
+        if not isinstance(last, Prediction):
+            raise HanlineError(f"{prediction['_target_']} is no prediction stage")
+        self.prediction = last
         initialize(self)
         # Convolutions run several times faster in this layout, on processors as on GPUs.
         self.to(memory_format=torch.channels_last)
@@ -95,7 +99,7 @@ class Recognizer(nn.Module):
         return texts, confidences
 
 
-def build_stage(config: Mapping[str, Any], **handed_in: Any) -> nn.Module:
+def build_stage(config: Mapping[str, Any], **handed_in: Any) -> Stage:
     """Build a stage from its config.
 
     Configs come out of checkpoints too, which may come from anywhere: so the target must be one of
@@ -114,10 +118,10 @@ def build_stage(config: Mapping[str, Any], **handed_in: Any) -> nn.Module:
         raise HanlineError(
             f"there is no stage {target}; it may come from another version of Hanline"
         ) from error
-    if not issubclass(stage_class, nn.Module):
+    if not issubclass(stage_class, Stage):
         raise HanlineError(f"{target} is no stage of a recogniser")
     try:
-        stage: nn.Module = stage_class(**handed_in, **numbers)
+        stage: Stage = stage_class(**handed_in, **numbers)
     except TypeError as error:
         raise HanlineError(
             f"the numbers given for the stage {target} do not fit: {error}"
@@ -133,6 +137,7 @@ def initialize(recognizer: Recognizer) -> None:
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
     for module in recognizer.modules():
-        # A stage that knows a better start than that has a method of this name.
-        if type(module).__module__.startswith("hanline.") and hasattr(module, "reset_parameters"):
-            module.reset_parameters()
+        # What knows a better start than that has a method of this name.
+        own_start = getattr(module, "reset_parameters", None)
+        if type(module).__module__.startswith("hanline.") and callable(own_start):
+            own_start()

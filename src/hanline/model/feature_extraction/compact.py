@@ -1,10 +1,14 @@
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hanline.errors import HanlineError
+from hanline.model.stage import Stage
 
-class Compact(nn.Module):
+
+class Compact(Stage):
     """A small residual network that trains in minutes on a processor.
 
     The first convolution already halves the image, where half of a usual network's work would be
@@ -18,15 +22,18 @@ class Compact(nn.Module):
 
     def __init__(self, in_channels: int, channels: Sequence[int], blocks: Sequence[int]) -> None:
         super().__init__()
+        if len(blocks) != len(channels) - 1:
+            raise HanlineError(
+                f"model.feature_extraction has {len(channels)} channels and {len(blocks)} blocks: "
+                "compact needs one number of blocks for each entry of channels after the first"
+            )
         self.out_channels = channels[-1]
         layers: list[nn.Module] = [normalized_convolution(in_channels, channels[0], stride=2)]
-        for stage, (width, next_width, count) in enumerate(
-            zip(channels, channels[1:], blocks, strict=True)
-        ):
-            layers.append(
-                normalized_convolution(width, next_width, stride=2 if stage == 0 else (2, 1))
-            )
-            layers += [Residual(next_width) for _ in range(count)]
+        stride: int | tuple[int, int] = 2
+        for (before, width), count in zip(pairwise(channels), blocks, strict=True):
+            layers.append(normalized_convolution(before, width, stride))
+            layers += [Residual(width) for _ in range(count)]
+            stride = (2, 1)
         self.layers = nn.Sequential(*layers)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -2,9 +2,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hanline.errors import HanlineError
+from hanline.model.stage import Stage
 
 
-class RCNN(nn.Module):
+class RCNN(Stage):
     """Gated recurrent convolutions.
 
     From Wang and Hu, "Gated Recurrent Convolution Neural Network for OCR", NIPS 2017, as DTRB has

@@ -2,9 +2,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hanline.errors import HanlineError
+from hanline.model.stage import Stage
 
 
-class ResNet(nn.Module):
+class ResNet(Stage):
     """A residual network of 29 convolutions.
 
     From Cheng et al., "Focusing Attention: Towards Accurate Text Recognition in Natural Images",

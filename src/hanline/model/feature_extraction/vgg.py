@@ -1,9 +1,10 @@
 from torch import Tensor, nn
 
 from hanline.errors import HanlineError
+from hanline.model.stage import Stage
 
 
-class VGG(nn.Module):
+class VGG(Stage):
     """The convolutions of CRNN.
 
     From Shi et al., "An End-to-End Trainable Neural Network for Image-based Sequence Recognition",

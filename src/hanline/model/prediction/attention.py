@@ -2,12 +2,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hanline.model.stage import Prediction
 from hanline.text.charset import Charset
 
 GO, END = 0, 1
 
 
-class AttentionPrediction(nn.Module):
+class AttentionPrediction(Prediction):
     """A decoder that writes one character a step and looks along the line for the next.
 
     From Shi et al., "Robust Scene Text Recognition with Automatic Rectification" (RARE), CVPR 2016,

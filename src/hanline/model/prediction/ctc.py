@@ -1,13 +1,12 @@
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hanline.model.prediction.ctc_loss import BLANK, ctc_losses
+from hanline.model.stage import Prediction
 from hanline.text.charset import Charset
 
-BLANK = 0
 
-
-class CTCPrediction(nn.Module):
+class CTCPrediction(Prediction):
     """One class a step, with a blank between characters.
 
     From Graves et al., "Connectionist Temporal Classification", ICML 2006. Class 0 is the blank,
@@ -38,17 +37,10 @@ class CTCPrediction(nn.Module):
 
         A label that is longer than the features have steps for cannot be aligned and counts 0.
         """
-        index = self.charset.index
-        targets = [index[c] + self.first_character for label in labels for c in label]
-        log_probabilities = self(features).float().log_softmax(dim=2)
-        return F.ctc_loss(
-            log_probabilities.transpose(0, 1),
-            torch.tensor(targets, device=features.device),
-            torch.full((len(labels),), features.shape[1]),
-            torch.tensor([len(label) for label in labels]),
-            blank=BLANK,
-            zero_infinity=True,
-        )
+        index, first = self.charset.index, self.first_character
+        classes = [[index[c] + first for c in label] for label in labels]
+        lengths = torch.tensor([max(1, len(label)) for label in labels], device=features.device)
+        return (ctc_losses(self(features), classes) / lengths).mean()
 
     def decode(self, scores: Tensor) -> tuple[list[str], list[float]]:
         """Scores (B, T, classes) → the best path's texts, and the product of its probabilities."""

@@ -1,7 +1,9 @@
 from torch import Tensor, nn
 
+from hanline.model.stage import Stage
 
-class BiLSTM(nn.Module):
+
+class BiLSTM(Stage):
     """Bidirectional LSTMs, each followed by a linear layer.
 
     From Shi et al., "An End-to-End Trainable Neural Network for Image-based Sequence Recognition",

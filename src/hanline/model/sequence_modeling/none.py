@@ -1,7 +1,9 @@
-from torch import Tensor, nn
+from torch import Tensor
+
+from hanline.model.stage import Stage
 
 
-class NoSequenceModeling(nn.Module):
+class NoSequenceModeling(Stage):
     """The features as they are."""
 
     def __init__(self, in_channels: int) -> None:

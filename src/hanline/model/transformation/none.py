@@ -1,7 +1,9 @@
-from torch import Tensor, nn
+from torch import Tensor
+
+from hanline.model.stage import Stage
 
 
-class NoTransformation(nn.Module):
+class NoTransformation(Stage):
     """The images as they are.
 
     Args:

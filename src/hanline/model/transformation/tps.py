@@ -3,9 +3,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hanline.errors import HanlineError
+from hanline.model.stage import Stage
 
 
-class TPS(nn.Module):
+class TPS(Stage):
     """Straightens the text with a thin-plate spline.
 
     A small network looks at the image and places fiducial points along the upper and lower edge of

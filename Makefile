@@ -1,0 +1,32 @@
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: help demo test lint clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+demo: $(INSTALLED)  ## from nothing to a reading: draw, train, read unseen words; about 8 minutes
+	$(BIN)/python -m demo
+
+test: lint  ## everything that must hold: style, types, tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+lint: $(INSTALLED)  ## style and types alone
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+.venv: $(INSTALLED)  ## the environment for development
+
+# trdg pins a version of arabic-reshaper that pip refuses since 24.1; what it needs is in [dev].
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt --no-deps trdg
+	touch $(INSTALLED)
+
+clean:  ## remove what the commands have made here, except .venv and saved_models
+	rm -rf data demo_output multirun outputs build dist .mypy_cache .pytest_cache .ruff_cache

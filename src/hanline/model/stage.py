@@ -1,0 +1,40 @@
+"""What every stage of a recogniser is; the package's docstring has the shapes."""
+
+from abc import abstractmethod
+
+from torch import Tensor, nn
+
+
+class Stage(nn.Module):
+    """A transformation, a feature extraction, a sequence modeling or a prediction.
+
+    Attributes:
+        out_channels: the width of what it gives: channels, features, or classes.
+    """
+
+    out_channels: int
+
+
+class Prediction(Stage):
+    """The last stage: owns its classes, its loss and its decoding, so that no one asks which it is.
+
+    Attributes:
+        class_tensors: the names of its parameters whose rows are classes. Fine-tuning carries those
+            rows over by character.
+        first_character: the row of the charset's first character; the others follow.
+    """
+
+    class_tensors: tuple[str, ...]
+    first_character: int
+
+    @abstractmethod
+    def forward(self, features: Tensor) -> Tensor:
+        """Features (B, T, D') → raw scores (B, T, classes)."""
+
+    @abstractmethod
+    def loss(self, features: Tensor, labels: list[str]) -> Tensor:
+        """The mean loss of a batch of labels, a scalar."""
+
+    @abstractmethod
+    def decode(self, scores: Tensor) -> tuple[list[str], list[float]]:
+        """Scores (B, T, classes) → B texts and their confidences, between 0 and 1."""

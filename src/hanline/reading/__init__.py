@@ -1,0 +1,1 @@
+"""Checkpoint + images → readings, and the reports that show them."""

@@ -1,0 +1,163 @@
+"""How well a recogniser reads images whose text is known."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rapidfuzz.distance import Levenshtein
+from rich.console import Console
+from rich.table import Table
+
+from hanline.data.image_folder import GT, read_gt
+from hanline.data.lmdb_store import LMDBStore, find_sets
+from hanline.errors import HanlineError
+from hanline.reading.reader import Reader, Reading
+from hanline.text.cleaning import normalize
+from hanline.text.metrics import Comparison
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The figures of a recogniser on a set.
+
+    Attributes:
+        total: over all samples that could be read.
+        by_length: the same for the labels of each length.
+        confusions: (character of the label, what was read for it), either empty where a character
+            was added or left out, with how often.
+        unread: samples that could not be read, by reason.
+    """
+
+    total: Comparison
+    by_length: dict[int, Comparison]
+    confusions: Counter[tuple[str, str]]
+    unread: Counter[str]
+
+
+def evaluate(reader: Reader, dataset: Path, fold_case: bool) -> Evaluation:
+    """Read a set and compare.
+
+    Args:
+        dataset: an LMDB set or a folder of sets, or a folder with images and ``gt.txt``.
+        fold_case: compare in lower case.
+
+    Raises:
+        HanlineError: it is neither, or none of its samples can be read.
+    """
+    labels: list[str] = []
+
+    def images() -> Iterator[Path | bytes]:
+        for image, label in samples(dataset, unread):
+            labels.append(label)
+            yield image
+
+    unread: Counter[str] = Counter()
+    pairs_by_length: defaultdict[int, list[tuple[str, str]]] = defaultdict(list)
+    confusions: Counter[tuple[str, str]] = Counter()
+    for number, reading in enumerate(reader.read(images())):
+        if reading.problem:
+            unread[reading.problem.split(":")[0]] += 1
+            continue
+        label, text = labels[number], reading.text
+        if fold_case:
+            label, text = label.lower(), text.lower()
+        pairs_by_length[len(label)].append((label, text))
+        for edit in Levenshtein.editops(label, text):
+            expected = label[edit.src_pos] if edit.tag != "insert" else ""
+            read = text[edit.dest_pos] if edit.tag != "delete" else ""
+            confusions[expected, read] += 1
+    if not pairs_by_length:
+        raise HanlineError(f"no sample of {dataset} can be read: {dict(unread) or 'it is empty'}")
+    by_length = {
+        length: Comparison.of(*zip(*pairs, strict=True))
+        for length, pairs in sorted(pairs_by_length.items())
+    }
+    total = Comparison.of(
+        *zip(*(pair for pairs in pairs_by_length.values() for pair in pairs), strict=True)
+    )
+    return Evaluation(total, by_length, confusions, unread)
+
+
+def samples(dataset: Path, unread: Counter[str]) -> Iterator[tuple[Path | bytes, str]]:
+    """The images and labels of an LMDB set, a folder of sets, or a folder with ``gt.txt``.
+
+    Args:
+        unread: bad rows of a ``gt.txt`` are counted here.
+    """
+    if (dataset / GT).is_file():
+        for row in read_gt(dataset / GT):
+            if row.problem:
+                unread[row.problem] += 1
+            else:
+                yield row.image, row.label
+        return
+    try:
+        paths = find_sets(dataset)
+    except HanlineError as error:
+        raise HanlineError(f"{error}, and no {GT}: there is nothing to evaluate") from error
+    for path in paths:
+        store = LMDBStore(path)
+        for start in range(0, len(store), 256):
+            for image, label in store.read(range(start, min(start + 256, len(store)))):
+                yield image, normalize(label)
+
+
+def compare(readings: dict[str, Reading], labels: dict[str, str]) -> Comparison:
+    """Compare readings with the labels that are known, by path; an unread image counts as wrong."""
+    known = [path for path in readings if path in labels]
+    return Comparison.of([labels[path] for path in known], [readings[path].text for path in known])
+
+
+def print_evaluation(evaluation: Evaluation, confusions: int) -> None:
+    """Print the figures, the most frequent confusions, and the figures by length."""
+    print(summary(evaluation.total))
+    for reason, count in evaluation.unread.most_common():
+        print(f"not read: {count} × {reason}")
+    console = Console()
+    table = Table("length", "samples", "accuracy", "NED", "CER", box=None, pad_edge=False)
+    for length, figures in evaluation.by_length.items():
+        table.add_row(
+            str(length),
+            str(figures.samples),
+            f"{figures.accuracy:.2f}",
+            f"{figures.norm_ed:.2f}",
+            f"{figures.cer:.2f}",
+        )
+    console.print(table)
+    table = Table("label", "read as", "times", box=None, pad_edge=False)
+    for (expected, read), count in evaluation.confusions.most_common(confusions):
+        table.add_row(repr(expected) if expected else "-", repr(read) if read else "-", str(count))
+    console.print(table)
+
+
+def summary(figures: Comparison) -> str:
+    """The figures in one line."""
+    return (
+        f"{figures.samples} samples: accuracy {figures.accuracy:.2f} %, normalised edit distance "
+        f"{figures.norm_ed:.2f} %, CER {figures.cer:.2f} %"
+    )
+
+
+def as_json(evaluation: Evaluation) -> str:
+    """The whole evaluation as JSON."""
+    record: dict[str, Any] = {
+        "total": _figures(evaluation.total),
+        "by_length": {str(n): _figures(c) for n, c in evaluation.by_length.items()},
+        "confusions": [
+            {"label": expected, "read": read, "times": count}
+            for (expected, read), count in evaluation.confusions.most_common()
+        ],
+        "unread": dict(evaluation.unread),
+    }
+    return json.dumps(record, ensure_ascii=False, indent=2) + "\n"
+
+
+def _figures(comparison: Comparison) -> dict[str, float]:
+    return asdict(comparison) | {
+        "accuracy": comparison.accuracy,
+        "norm_ed": comparison.norm_ed,
+        "cer": comparison.cer,
+    }

@@ -1,0 +1,139 @@
+"""Reads image files with a trained recogniser."""
+
+import re
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from hanline.data.images import ImageError, ImageFormat, decode_image, to_pixels
+from hanline.errors import HanlineError
+from hanline.model.checkpoint import load_recognizer
+from hanline.model.recognizer import Recognizer
+from hanline.parallel import available_cpus
+
+SUFFIXES = frozenset(
+    f".{name}"
+    for name in (
+        *("apng", "avif", "bmp", "dib", "gif", "j2k", "jfif", "jp2", "jpe", "jpeg", "jpg"),
+        *("pbm", "pgm", "png", "pnm", "ppm", "tif", "tiff", "webp"),
+    )
+)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was read in an image.
+
+    Attributes:
+        text: empty where there is a problem.
+        confidence: the product of the characters' probabilities, between 0 and 1.
+        problem: why the image could not be read; empty where it could.
+    """
+
+    text: str = ""
+    confidence: float = 0.0
+    problem: str = ""
+
+
+class Reader:
+    """Reads images, in batches, each decoded while the one before is read.
+
+    Args:
+        recognizer: what reads; it knows the size and the colours of the images that it takes.
+        device: ``auto`` takes a GPU if there is one; else a device of torch, such as ``cuda:1``.
+        batch_size: images at a time.
+
+    Raises:
+        HanlineError: there is no such device.
+    """
+
+    def __init__(self, recognizer: Recognizer, device: str = "auto", batch_size: int = 64) -> None:
+        self.device = _device(device)
+        self.batch_size = batch_size
+        self.recognizer = recognizer.to(self.device).eval()
+        self.image_format = ImageFormat(**recognizer.spec["image"])
+
+    @classmethod
+    def from_checkpoint(
+        cls, path: str | Path, device: str = "auto", batch_size: int = 64
+    ) -> "Reader":
+        """A reader with the recogniser of a checkpoint."""
+        return cls(load_recognizer(Path(path)), device, batch_size)
+
+    def read(self, images: Iterable[Path | bytes]) -> Iterator[Reading]:
+        """Read image files, given by their paths or their bytes; one reading for each, in order."""
+        remaining = iter(images)
+        waiting: deque[Future[list[np.ndarray | ImageError]]] = deque()
+        with ThreadPoolExecutor(available_cpus()) as pool:
+            while True:
+                while len(waiting) < 3 and (batch := list(islice(remaining, self.batch_size))):
+                    waiting.append(pool.submit(self._decode, batch))
+                if not waiting:
+                    return
+                yield from self._read_batch(waiting.popleft().result())
+
+    def _decode(self, images: Sequence[Path | bytes]) -> list[np.ndarray | ImageError]:
+        decoded: list[np.ndarray | ImageError] = []
+        for image in images:
+            try:
+                decoded.append(to_pixels(decode_image(image), self.image_format))
+            except ImageError as error:
+                decoded.append(error)
+        return decoded
+
+    def _read_batch(self, decoded: Sequence[np.ndarray | ImageError]) -> list[Reading]:
+        pixels = [image for image in decoded if isinstance(image, np.ndarray)]
+        read: Iterator[tuple[str, float]] = iter(())
+        if pixels:
+            images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).to(self.device)
+            read = zip(*self.recognizer.read(images), strict=True)
+        return [
+            Reading(problem=str(image)) if isinstance(image, ImageError) else Reading(*next(read))
+            for image in decoded
+        ]
+
+
+def image_files(place: Path) -> list[Path]:
+    """The image files of a folder and all below it, in natural order; or the one file.
+
+    Raises:
+        HanlineError: there is no such folder, or no image in it.
+    """
+    if place.is_file():
+        return [place]
+    if not place.is_dir():
+        raise HanlineError(f"there is no folder {place}")
+    files = [
+        path for path in place.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()
+    ]
+    if not files:
+        raise HanlineError(
+            f"there is no image in {place} or below it; images are known by their names: "
+            f"{' '.join(sorted(SUFFIXES))}"
+        )
+    return sorted(files, key=lambda path: natural_key(path.relative_to(place).as_posix()))
+
+
+def natural_key(name: str) -> list[tuple[int, int | str]]:
+    """A key that sorts numbers in names as numbers."""
+    parts = re.split(r"([0-9]+)", name.casefold())
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts]
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        accelerator = torch.accelerator.current_accelerator(check_available=True)
+        return accelerator or torch.device("cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise HanlineError(f"there is no device {name!r} here: {reason}") from error
+    return device

@@ -1,0 +1,44 @@
+"""``hanline evaluate``: measures a recogniser on images whose text is known."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from hanline import atomic
+from hanline.reading.evaluation import as_json, evaluate, print_evaluation
+from hanline.reading.reader import Reader
+from hanline.tasks.application import run
+
+
+@dataclass
+class Settings:
+    """The keys of ``conf/evaluate.yaml``."""
+
+    dataset: str
+    checkpoint: str
+    output_dir: str
+    batch_size: int
+    device: str
+    fold_case: bool
+    confusions: int
+
+
+def main() -> None:
+    """Compose the configuration and evaluate."""
+    run("evaluate", Settings, evaluate_and_report)
+
+
+def evaluate_and_report(config: DictConfig) -> None:
+    """Evaluate, print the figures, and write all of them to ``evaluation.json``."""
+    reader = Reader.from_checkpoint(config.checkpoint, config.device, config.batch_size)
+    evaluation = evaluate(reader, Path(config.dataset), config.fold_case)
+    print_evaluation(evaluation, config.confusions)
+    output = Path(config.output_dir) / "evaluation.json"
+    output.parent.mkdir(parents=True, exist_ok=True)
+    atomic.write_text(output, as_json(evaluation))
+    print(f"written: {output}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""``hanline predict``: reads a folder of images."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from hanline.data.image_folder import GT, read_gt
+from hanline.progress import progress
+from hanline.reading.evaluation import compare, summary
+from hanline.reading.reader import Reader, image_files
+from hanline.reading.readings_report import print_readings, write_readings
+from hanline.tasks.application import run
+
+
+@dataclass
+class Settings:
+    """The keys of ``conf/predict.yaml``."""
+
+    image_dir: str
+    checkpoint: str
+    output_dir: str
+    batch_size: int
+    device: str
+
+
+def main() -> None:
+    """Compose the configuration and read."""
+    run("predict", Settings, predict)
+
+
+def predict(config: DictConfig) -> None:
+    """Read, print and write the readings; exit with 1 if an image could not be read."""
+    place = Path(config.image_dir)
+    files = image_files(place)
+    reader = Reader.from_checkpoint(config.checkpoint, config.device, config.batch_size)
+    root = place if place.is_dir() else place.parent
+    paths = [file.relative_to(root).as_posix() for file in files]
+    readings = []
+    with progress("reading images", len(files)) as advance:
+        for reading in reader.read(files):
+            readings.append(reading)
+            advance()
+    labels = known_labels(root)
+    print_readings(paths, readings, labels)
+    figures = compare(dict(zip(paths, readings, strict=True)), labels)
+    if figures.samples:
+        print(summary(figures))
+    written = write_readings(Path(config.output_dir), paths, readings)
+    print("written: " + ", ".join(str(path) for path in written))
+    unread = sum(bool(reading.problem) for reading in readings)
+    if unread:
+        print(f"{unread} of {len(readings)} images could not be read; see above", file=sys.stderr)
+        sys.exit(1)
+
+
+def known_labels(folder: Path) -> dict[str, str]:
+    """The labels of a folder that brings a ``gt.txt``, by path; none where it brings none."""
+    gt = folder / GT
+    if not gt.is_file():
+        return {}
+    rows = [row for row in read_gt(gt) if not row.problem]
+    return {row.image.relative_to(folder).as_posix(): row.label for row in rows}
+
+
+if __name__ == "__main__":
+    main()
