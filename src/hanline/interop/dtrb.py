@@ -5,12 +5,12 @@ Neither the architecture nor the charset is in the file.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
-_RENAMES = [
+_RENAMES: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     (r"^module\.", ""),
     (r"^Transformation\.LocalizationNetwork\.conv\.", "transformation.localization.features."),
     (
