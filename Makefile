@@ -8,8 +8,12 @@ INSTALLED := .venv/.installed
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-demo: $(INSTALLED)  ## from nothing to a reading: draw, train, read unseen words; about 8 minutes
-	$(BIN)/python -m demo
+demo: $(INSTALLED)  ## from nothing to a reading: draw, train, read unseen words; about 9 minutes
+	rm -rf demo_output
+	$(BIN)/hanline train experiment=demo hydra.run.dir=demo_output/run
+	$(BIN)/hanline synthesize output=demo_output/words part=validation samples=200 corpus.unseen_only=true charset=corpus synthesis.fonts=bundled
+	$(BIN)/hanline predict image_dir=demo_output/words checkpoint=demo_output/run/best_accuracy.ckpt output_dir=demo_output
+	@echo "made: the sets below data/, the run in demo_output/run, the words in demo_output/words"
 
 test: lint  ## everything that must hold: style, types, tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile

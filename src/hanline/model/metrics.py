@@ -43,6 +43,7 @@ class ReadingMetrics(Metric):
 
     def compute(self) -> dict[str, Tensor]:
         return {
+            "samples": self.samples.float(),
             "accuracy": 100 * self.correct / self.samples,
             "norm_ed": 100 * self.similarity / FRACTIONS / self.samples,
             "cer": 100 * self.distance / self.characters,

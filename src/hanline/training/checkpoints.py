@@ -102,7 +102,7 @@ class LastCheckpoint(Checkpoint):
     def save(self, trainer: pl.Trainer) -> None:
         """Save the state; the file of before stands until the new one is whole."""
         aside = self.path.with_name(self.path.name + ".partial")
-        trainer.save_checkpoint(aside)
+        trainer.save_checkpoint(aside, weights_only=False)
         if trainer.is_global_zero:
             aside.replace(self.path)
 

@@ -7,9 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from hanline.errors import HanlineError
-from hanline.interop.dtrb import is_dtrb_state, recognizer_state
-from hanline.model.checkpoint import load_weights_file
-from hanline.model.lightning_module import CHECKPOINT_KEY
+from hanline.interop.opening import open_weights
 from hanline.model.recognizer import Recognizer
 from hanline.text.charset import Charset
 
@@ -21,36 +19,24 @@ def finetune_from(recognizer: Recognizer, path: Path) -> list[str]:
 
     Tensors are matched by name and shape. Those whose rows are classes are carried over row by row,
     by character, so that another charset, or another order, loses only the characters that are
-    missing in the checkpoint. A DTRB ``.pth`` has no charset: its rows count as this recogniser's
-    if they are as many.
+    missing in the checkpoint. A ``.pth`` of DTRB or EasyOCR has no charset: its rows count as this
+    recogniser's if they are as many.
 
     Args:
         recognizer: what will be trained; changed in place.
-        path: a Hanline checkpoint, or a DTRB ``.pth``.
+        path: a Hanline checkpoint or safetensors file, or a ``.pth`` of DTRB or EasyOCR.
 
     Returns:
         What was not loaded, a line for each tensor or group of characters.
 
     Raises:
-        HanlineError: the file is none of the two, or nothing in it fits.
+        HanlineError: the file is none of these, or nothing in it fits.
     """
-    content = load_weights_file(path)
-    if CHECKPOINT_KEY in content:
-        state = {
-            key.removeprefix("recognizer."): tensor
-            for key, tensor in content["state_dict"].items()
-            if key.startswith("recognizer.")
-        }
-        charset = Charset(content[CHECKPOINT_KEY]["recognizer"]["charset"])
-    elif is_dtrb_state(content):
-        state = recognizer_state(content)
-        charset = recognizer.charset
-    else:
-        raise HanlineError(
-            f"{path} is neither a checkpoint of Hanline nor one of DTRB: finetune_from needs one"
-        )
+    spec, state = open_weights(path)
+    charset = Charset(spec["charset"]) if spec else recognizer.charset
     left_out = transfer(recognizer, state, charset)
-    own = recognizer.state_dict()
+    # A normalisation's count of batches is no weight, and fits whatever the model.
+    own = {name for name in recognizer.state_dict() if not name.endswith("num_batches_tracked")}
     loaded = len(own) - sum(line.split(":")[0] in own for line in left_out)
     if not loaded:
         raise HanlineError(
@@ -71,7 +57,7 @@ def transfer(recognizer: Recognizer, state: Mapping[str, Tensor], charset: Chars
         source = state.get(name)
         if source is None:
             left_out.append(f"{name}: not in the checkpoint")
-        elif name in by_class and source.shape[1:] == target.shape[1:]:
+        elif name in by_class and source.ndim and source.shape[1:] == target.shape[1:]:
             first = recognizer.prediction.first_character
             if len(source) != len(charset) + first:
                 left_out.append(f"{name}: {len(source)} classes, not {len(charset) + first}")
@@ -87,5 +73,8 @@ def transfer(recognizer: Recognizer, state: Mapping[str, Tensor], charset: Chars
     unknown = "".join(c for c in recognizer.charset.characters if c not in charset)
     if unknown:
         left_out.append(f"{len(unknown)} characters that the checkpoint does not know: {unknown}")
+    unused = "".join(c for c in charset.characters if c not in recognizer.charset)
+    if unused:
+        left_out.append(f"{len(unused)} characters that this model does not know: {unused}")
     left_out += [f"{name}: not in this model" for name in state if name not in own]
     return left_out

@@ -26,7 +26,8 @@ class LogTrain(pl.Callback):
         self.best = {"accuracy": -1.0, "norm_ed": -1.0}
         self.seconds_before = 0.0
         self._started = 0.0
-        self._losses: list[Tensor] = []
+        self._loss_sum: Tensor | float = 0.0
+        self._loss_count = 0
         self._shown: list[tuple[str, str, float]] = []
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -40,8 +41,9 @@ class LogTrain(pl.Callback):
         batch: Batch,
         batch_idx: int,
     ) -> None:
-        # Kept on the device: reading a loss at each step would make the host wait for it.
-        self._losses.append(outputs["loss"].detach())
+        # Summed on the device: reading a loss at each step would make the host wait for it.
+        self._loss_sum = self._loss_sum + outputs["loss"].detach()
+        self._loss_count += 1
 
     def on_validation_batch_end(
         self,
@@ -53,21 +55,18 @@ class LogTrain(pl.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         if batch_idx == 0:
-            self._shown = list(
-                zip(batch.labels, outputs["texts"], outputs["confidences"], strict=True)
-            )[: self.readings]
+            self._shown = []
+        missing = self.readings - len(self._shown)
+        read = zip(batch.labels, outputs["texts"], outputs["confidences"], strict=True)
+        self._shown += list(read)[:missing]
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         figures = {
             name: float(trainer.callback_metrics[f"validation/{name}"])
             for name in ("loss", "accuracy", "norm_ed")
         }
-        train_loss = (
-            sum(loss.item() for loss in self._losses) / len(self._losses)
-            if self._losses
-            else float("nan")
-        )
-        self._losses.clear()
+        train_loss = float(self._loss_sum) / max(1, self._loss_count)
+        self._loss_sum, self._loss_count = 0.0, 0
         self.best = {name: max(best, figures[name]) for name, best in self.best.items()}
         text = self._text(trainer, train_loss, figures)
         if trainer.is_global_zero:
@@ -76,11 +75,16 @@ class LogTrain(pl.Callback):
                 log.write(text + "\n")
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best, "seconds": self._elapsed()}
+        return {
+            "best": self.best,
+            "seconds": self._elapsed(),
+            "loss": [float(self._loss_sum), self._loss_count],
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best = state_dict["best"]
         self.seconds_before = state_dict["seconds"]
+        self._loss_sum, self._loss_count = state_dict["loss"]
 
     def _elapsed(self) -> float:
         return self.seconds_before + time.monotonic() - self._started

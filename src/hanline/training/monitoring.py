@@ -23,7 +23,17 @@ def progress_bar() -> ProgressBar:
 
 
 class ProgressLines(ProgressBar):
-    """A line at every ``log_every_n_steps``."""
+    """A line at every ``log_every_n_steps``, from the first process."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._enabled = True
+
+    def enable(self) -> None:
+        self._enabled = True
+
+    def disable(self) -> None:
+        self._enabled = False
 
     def on_train_batch_end(
         self,
@@ -34,7 +44,7 @@ class ProgressLines(ProgressBar):
         batch_idx: int,
     ) -> None:
         step = trainer.global_step
-        if trainer.is_global_zero and step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+        if self._enabled and step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             rate = trainer.callback_metrics.get("train/images_per_second")
             speed = f", {rate:.0f} images/s" if rate is not None else ""
             loss = outputs["loss"].item()
