@@ -12,12 +12,15 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Checkpoint, ModelCheckpoint
+from torch import Tensor
 
 from hanline.data.dataset import Batch
 
 
 class BestCheckpoint(ModelCheckpoint):
     """Keeps the state with the highest validation figure, as ``best_<figure>.ckpt``.
+
+    Of equal ones the last is kept: a model that reads nothing yet has learnt something all the same.
 
     Args:
         run_dir: the run's folder.
@@ -34,6 +37,10 @@ class BestCheckpoint(ModelCheckpoint):
             auto_insert_metric_name=False,
             enable_version_counter=False,
         )
+
+    def check_monitor_top_k(self, trainer: pl.Trainer, current: Tensor | None = None) -> bool:
+        best = self.best_model_score
+        return current is not None and (best is None or bool(current >= best))
 
 
 class TrainingStopped(Exception):  # noqa: N818, being told to stop is no error
