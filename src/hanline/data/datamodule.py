@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from hanline.data.dataset import Batch, LabelRules, LMDBDataset, as_is
+from hanline.data.dataset import Batch, LabelRules, LMDBDataset, as_is, batch_of
 from hanline.data.drawn_sets import DrawnSets, choose_texts
 from hanline.data.images import ImageFormat
 from hanline.data.lmdb_store import find_sets
@@ -62,6 +62,11 @@ class TextImageData(pl.LightningDataModule):
             )
         if batch_size < 1:
             raise HanlineError(f"data.batch_size is {batch_size}: a batch has at least one sample")
+        if num_workers is not None and num_workers < 0:
+            raise HanlineError(
+                f"data.num_workers is {num_workers}: it takes a number of processes, 0 for none "
+                "besides this one, or null"
+            )
         self.train_dir = train_dir
         self.validation_dir = validation_dir
         self.select_data = select_data
@@ -184,18 +189,11 @@ class Groups(torch.utils.data.Dataset[Batch]):
         return self.__getitems__([index])
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
-        parts, start = [], 0
+        samples, start = [], 0
         for group in self.groups:
-            within = [i - start for i in indices if start <= i < start + len(group)]
-            if within:
-                parts.append(group.__getitems__(within))
+            samples += group.samples([i - start for i in indices if 0 <= i - start < len(group)])
             start += len(group)
-        if len(parts) == 1:
-            return parts[0]
-        return Batch(
-            torch.cat([part.images for part in parts]),
-            [label for part in parts for label in part.labels],
-        )
+        return batch_of(samples)
 
 
 def select_sets(root: Path, select_data: Sequence[str] | None) -> list[list[Path]]:

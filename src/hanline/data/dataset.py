@@ -5,6 +5,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
@@ -117,8 +118,11 @@ class LMDBDataset(Dataset[Batch]):
         return self.__getitems__([index])
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
-        """The batch of these samples; one whose image is damaged is counted, named and left out."""
-        pixels, labels = [], []
+        return batch_of(self.samples(indices))
+
+    def samples(self, indices: Sequence[int]) -> list[tuple[np.ndarray, str]]:
+        """Pixels (H, W, C) and labels; what is damaged is counted, named and left out."""
+        samples = []
         set_numbers = np.searchsorted(self._ends, indices, side="right")
         starts = self._ends - [len(kept) for kept in self._kept]
         for set_number in np.unique(set_numbers):
@@ -127,24 +131,18 @@ class LMDBDataset(Dataset[Batch]):
             numbers = self._kept[set_number][within].tolist()
             for number, (content, label) in zip(numbers, store.read(numbers), strict=True):
                 try:
-                    pixels.append(to_pixels(decode_image(content), self.image_format))
+                    pixels = to_pixels(decode_image(content), self.image_format)
                 except ImageError as error:
                     self._damaged += 1
                     logger.warning("skipped image %d of %s: %s", number + 1, store.path, error)
                     continue
-                labels.append(self.rules.apply(label))
-        if not pixels:
-            raise HanlineError(
-                f"all {len(indices)} images of a batch from {self.stores[0].path} are damaged"
-            )
-        # (B, H, W, C) seen as (B, C, H, W) is the layout that convolutions like best.
-        return Batch(torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2), labels)
+                samples.append((pixels, self.rules.apply(label)))
+        return samples
 
     def _fit_samples(self, store: LMDBStore, usage_ratio: float) -> np.ndarray:
         kept = []
-        for index, label in enumerate(store.labels()):
-            if index >= usage_ratio * len(store):
-                break
+        used = max(1, round(usage_ratio * len(store)))
+        for index, label in enumerate(islice(store.labels(), used)):
             problem = self.rules.problem(self.rules.apply(label))
             if problem is None:
                 kept.append(index)
@@ -156,6 +154,22 @@ class LMDBDataset(Dataset[Batch]):
             else:
                 self.unfit[problem] += 1
         return np.array(kept, dtype=np.int64)
+
+
+def batch_of(samples: Sequence[tuple[np.ndarray, str]]) -> Batch:
+    """One batch of pixels (H, W, C) and labels.
+
+    Raises:
+        HanlineError: there are none, since all images of the batch are damaged.
+    """
+    if not samples:
+        raise HanlineError(
+            "every image of a batch is damaged; the warnings above name them. Pack the set anew "
+            "with hanline pack, which leaves such images out"
+        )
+    pixels, labels = zip(*samples, strict=True)
+    # (B, H, W, C) seen as (B, C, H, W) is the layout that convolutions like best.
+    return Batch(torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2), list(labels))
 
 
 def as_is(batch: Any) -> Batch:

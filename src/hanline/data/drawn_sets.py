@@ -6,12 +6,11 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
-
-from filelock import FileLock
+from typing import Any
 
 from hanline import __version__
-from hanline.data.lmdb_store import PARTIAL, LMDBWriter
+from hanline.data.lmdb_store import LMDBWriter
+from hanline.data.set_writer import SetWriter, sole_writer
 from hanline.progress import progress
 from hanline.synthesis.drawing import Synthesis
 from hanline.text.charset import Charset
@@ -20,15 +19,6 @@ from hanline.text.corpus import Corpus, Texts, describe_counts
 logger = logging.getLogger(__name__)
 # A set drawn by other code may look otherwise: raise this whenever the pictures change.
 DRAWING_VERSION = 1
-
-
-class SetWriter(Protocol):
-    """What writes samples: :class:`LMDBWriter` or :class:`FolderWriter`."""
-
-    done: int
-
-    def add(self, samples: Sequence[tuple[bytes, str]]) -> None: ...
-    def finish(self, provenance: dict[str, Any]) -> Path: ...
 
 
 @dataclass
@@ -67,12 +57,11 @@ class DrawnSets:
     def make(self, part: str) -> Path:
         """Draw the set of a part unless it is there; go on where an earlier run stopped."""
         path = self.path(part)
-        path.parent.mkdir(parents=True, exist_ok=True)
         # Runs of a sweep may want the same set at the same time.
-        with FileLock(path.with_name(path.name + PARTIAL + ".lock")):
+        with sole_writer(path):
             if not path.exists():
-                provenance = {"made_by": f"hanline {__version__}", **self.facts(part)}
-                draw(self._texts(part), self.synthesis, LMDBWriter(path, resume=True), provenance)
+                writer = LMDBWriter(path, resume=True)
+                draw(self._texts(part), self.synthesis, writer, self.facts(part))
                 logger.info("drew the %s set %s", part, path)
         return path
 
@@ -84,18 +73,25 @@ def draw(
     texts: Sequence[str],
     synthesis: Synthesis,
     writer: SetWriter,
-    provenance: dict[str, Any],
+    facts: dict[str, Any],
 ) -> Path:
     """Draw texts into a set, from where the writer stands.
 
+    Args:
+        facts: what decides the pictures, as :meth:`DrawnSets.facts` has it.
+
     Returns:
         Where the finished set is.
+
+    Raises:
+        HanlineError: what an earlier run has left there is of other facts.
     """
+    writer.begin(facts)
     with progress("drawing texts", len(texts), writer.done) as advance:
         for samples in synthesis.draw(texts, start=writer.done):
             writer.add([(sample.image, sample.label) for sample in samples])
             advance(len(samples))
-    return writer.finish(provenance)
+    return writer.finish({"made_by": f"hanline {__version__}", **facts})
 
 
 def choose_texts(

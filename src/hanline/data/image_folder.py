@@ -3,14 +3,13 @@
 ``gt.txt`` is UTF-8, one sample a line: the image's path relative to ``gt.txt``, a tab, the label.
 """
 
-import errno
-import shutil
+import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from hanline.data.lmdb_store import PARTIAL, write_provenance
+from hanline.data.set_writer import SetWriter
 from hanline.errors import HanlineError
 from hanline.text.cleaning import normalize
 
@@ -48,78 +47,54 @@ def read_gt(gt: Path) -> Iterator[Row]:
                     continue
                 name, tab, text = line.partition("\t")
                 label = normalize(text)
-                # A back-slash is a folder's separator unless a file of that very name is there.
-                image = gt.parent / name
-                if "\\" in name and not image.exists():
-                    image = gt.parent / name.replace("\\", "/")
                 if not tab:
                     yield Row(number, Path(line), "", "no tab between path and label")
                 elif not label:
-                    yield Row(number, image, "", "empty label")
+                    yield Row(number, _image(gt.parent, name), "", "empty label")
                 else:
-                    yield Row(number, image, label)
+                    yield Row(number, _image(gt.parent, name), label)
     except OSError as error:
         raise HanlineError(f"cannot read {gt}: {error}") from error
     except UnicodeDecodeError as error:
         raise HanlineError(f"{gt} is no UTF-8 ({error}): save it as UTF-8") from error
 
 
-class FolderWriter:
-    """Writes a folder of images and its ``gt.txt``, which appears only when it is complete.
+def _image(folder: Path, name: str) -> Path:
+    # A back-slash is a folder's separator unless a file of that very name is there.
+    image = folder / name
+    if "\\" in name:
+        with suppress(OSError):  # some names are too long to look for
+            if image.exists():
+                return image
+        image = folder / name.replace("\\", "/")
+    return image
 
-    Until then it stands beside, under ``<name>.partial``; ``done`` says how many samples an earlier
-    run has left there.
+
+class FolderWriter(SetWriter):
+    """Writes a folder of images and its ``gt.txt``.
 
     Args:
         path: where the folder will be.
         suffix: of the image files: ``png`` or ``jpg``.
-
-    Raises:
-        HanlineError: something is there already.
     """
 
     def __init__(self, path: str | Path, suffix: str) -> None:
-        self.path = Path(path)
+        super().__init__(path, resume=True)
         self.suffix = suffix
-        self.partial = self.path.with_name(self.path.name + PARTIAL)
-        if self.path.exists():
-            raise HanlineError(f"{self.path} exists: remove it first, or choose another name")
-        (self.partial / "images").mkdir(parents=True, exist_ok=True)
-        self.done = self._whole_lines()
+        with self._removed_on_failure():
+            self.done = self._whole_lines()
 
-    def add(self, samples: Sequence[tuple[bytes, str]]) -> None:
-        """Append samples: image files' bytes and labels.
-
-        Raises:
-            HanlineError: the disk is full. What was written is removed.
-        """
+    def _append(self, samples: Sequence[tuple[bytes, str]]) -> None:
         lines = []
-        try:
-            for number, (image, label) in enumerate(samples, start=self.done + 1):
-                # A thousand files a folder: file systems and file managers stay quick.
-                name = f"images/{number // 1000:06d}/{number:09d}.{self.suffix}"
-                place = self.partial / name
-                place.parent.mkdir(exist_ok=True)
-                place.write_bytes(image)
-                lines.append(f"{name}\t{label}\n")
-            with (self.partial / GT).open("a", encoding="utf-8", newline="\n") as gt:
-                gt.writelines(lines)
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            shutil.rmtree(self.partial, ignore_errors=True)
-            raise HanlineError(
-                f"the disk of {self.partial.parent} is full after {self.done} samples of "
-                f"{self.path.name}; what was written has been removed. Free some space, or choose "
-                "another folder"
-            ) from error
-        self.done += len(samples)
-
-    def finish(self, provenance: dict[str, Any]) -> Path:
-        """Give the folder its name; ``provenance`` is written into it as ``provenance.json``."""
-        write_provenance(self.partial, provenance)
-        self.partial.rename(self.path)
-        return self.path
+        for number, (image, label) in enumerate(samples, start=self.done + 1):
+            # A thousand files a folder: file systems and file managers stay quick.
+            name = f"images/{number // 1000:06d}/{number:09d}.{self.suffix}"
+            place = self.partial / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(image)
+            lines.append(f"{name}\t{label}\n")
+        with (self.partial / GT).open("a", encoding="utf-8", newline="\n") as gt:
+            gt.writelines(lines)
 
     def _whole_lines(self) -> int:
         """Count the lines that an earlier run left, and cut off one that it did not end."""
@@ -129,5 +104,5 @@ class FolderWriter:
         content = gt.read_bytes()
         whole = content[: content.rfind(b"\n") + 1]
         if whole != content:
-            gt.write_bytes(whole)
+            os.truncate(gt, len(whole))
         return whole.count(b"\n")

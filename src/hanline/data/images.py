@@ -12,6 +12,12 @@ from PIL import Image, ImageOps
 
 from hanline.errors import HanlineError
 
+# What Pillow's decoders raise for damaged files; RuntimeError is AVIF's.
+_DAMAGED = (
+    *(OSError, EOFError, RuntimeError, SyntaxError, ValueError),
+    *(MemoryError, OverflowError, struct.error),
+)
+
 
 class ImageError(HanlineError):
     """An image cannot be read; the message is the reason."""
@@ -34,6 +40,11 @@ class ImageFormat:
     keep_ratio: bool
 
     def __post_init__(self) -> None:
+        if min(self.height, self.width) < 1:
+            raise HanlineError(
+                f"image.height is {self.height} and image.width is {self.width}: an image has "
+                "at least one pixel"
+            )
         if self.channels not in (1, 3):
             raise HanlineError(f"image.channels is {self.channels}: it is 1 (grey) or 3 (RGB)")
 
@@ -60,8 +71,7 @@ def decode_image(file: Path | bytes) -> Image.Image:
         raise ImageError("no image, or of a format that Pillow does not know") from error
     except FileNotFoundError as error:
         raise ImageError("no such file") from error
-    except (OSError, SyntaxError, ValueError, EOFError, MemoryError, struct.error) as error:
-        # What Pillow's decoders raise for damaged files.
+    except _DAMAGED as error:
         raise ImageError(f"damaged image: {error}") from error
 
 

@@ -4,31 +4,26 @@ The keys are DTRB's: ``num-samples`` holds the count as decimal text, ``image-%0
 image file and ``label-%09d`` its UTF-8 label, numbered from 1.
 """
 
-import errno
-import json
 import os
-import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import lmdb
 
+from hanline.data.set_writer import PARTIAL, SetWriter
 from hanline.errors import HanlineError
 
-PROVENANCE = "provenance.json"
-PARTIAL = ".partial"
 _COUNT = b"num-samples"
 _WRITTEN = b"num-written"
 _FIRST_MAP_SIZE = 64 * 2**20
+_UNWRITTEN_PAGES = 16
 
 
 class LMDBStore:
     """One LMDB set, for reading.
 
-    It can be pickled and forked: samples are read from an environment that each process opens for
-    itself, and what is read before that leaves none open.
+    It can be pickled and forked: each process opens the file for itself.
 
     Raises:
         HanlineError: there is no set, or it is damaged or incomplete.
@@ -38,7 +33,7 @@ class LMDBStore:
         self.path = Path(path)
         if not (self.path / "data.mdb").is_file():
             raise HanlineError(f"there is no LMDB set in {self.path}: it holds no data.mdb")
-        with self._briefly_open() as environment, environment.begin() as transaction:
+        with self._environment().begin() as transaction:
             count = transaction.get(_COUNT)
         if count is None:
             raise HanlineError(
@@ -58,166 +53,124 @@ class LMDBStore:
                 image = transaction.get(_image_key(index))
                 label = transaction.get(_label_key(index))
                 if image is None or label is None:
-                    raise HanlineError(
-                        f"the LMDB set {self.path} says that it has {len(self)} samples, but lacks "
-                        f"number {index + 1}; make it again"
-                    )
+                    raise self._lacks(index)
                 samples.append((image, label.decode("utf-8")))
         return samples
 
     def labels(self) -> Iterator[str]:
         """All labels, in order."""
-        found = 0
-        with (
-            self._briefly_open() as environment,
-            environment.begin() as transaction,
-            transaction.cursor() as cursor,
-        ):
-            if cursor.set_range(b"label-"):
-                for key, label in cursor:
-                    if not key.startswith(b"label-") or found == len(self):
-                        break
-                    found += 1
-                    yield label.decode("utf-8")
-        if found != len(self):
-            raise HanlineError(
-                f"the LMDB set {self.path} says that it has {len(self)} samples, but has {found} "
-                "labels; make it again"
-            )
+        with self._environment().begin() as transaction, transaction.cursor() as cursor:
+            cursor.set_range(_label_key(0))
+            entries = iter(cursor)
+            for index in range(len(self)):
+                key, label = next(entries, (None, b""))
+                if key != _label_key(index):
+                    raise self._lacks(index)
+                yield label.decode("utf-8")
+
+    def _lacks(self, index: int) -> HanlineError:
+        return HanlineError(
+            f"the LMDB set {self.path} says that it has {len(self)} samples, but lacks number "
+            f"{index + 1}; make it again"
+        )
 
     def _environment(self) -> lmdb.Environment:
-        key = self._key()
-        if key not in _opened:
-            _opened[key] = self._open()
-        return _opened[key]
-
-    @contextmanager
-    def _briefly_open(self) -> Iterator[lmdb.Environment]:
-        if self._key() in _opened:
-            yield self._environment()
-            return
-        environment = self._open()
-        try:
-            yield environment
-        finally:
+        file = (self.path / "data.mdb").stat()
+        key = file.st_dev, file.st_ino
+        process, environment = _opened.get(key, (None, None))
+        if environment is not None and process == os.getpid():
+            return environment
+        if environment is not None:
             environment.close()
+        environment = self._open(file.st_size)
+        _opened[key] = os.getpid(), environment
+        return environment
 
-    def _key(self) -> tuple[int, Path, int]:
-        return os.getpid(), self.path, (self.path / "data.mdb").stat().st_ino
-
-    def _open(self) -> lmdb.Environment:
+    def _open(self, size: int) -> lmdb.Environment:
         try:
-            return lmdb.open(
+            environment = lmdb.open(
                 str(self.path), readonly=True, lock=False, readahead=False, meminit=False
             )
         except lmdb.Error as error:
             raise HanlineError(f"cannot open the LMDB set {self.path}: {error}") from error
+        # To read behind the end of a file that was cut off would kill the process. Only a few pages
+        # may be missing there: LMDB does not write those that it took and gave up again.
+        pages = environment.info()["last_pgno"] - _UNWRITTEN_PAGES
+        expected = pages * environment.stat()["psize"]
+        if size < expected:
+            environment.close()
+            raise HanlineError(
+                f"the LMDB set {self.path} is cut off: its data.mdb has {size} bytes of more than "
+                f"{expected}; copy it again"
+            )
+        return environment
 
 
-# By process, path and file: LMDB lets a process open a file once only, and never across a fork.
-_opened: dict[tuple[int, Path, int], lmdb.Environment] = {}
+# The environments of this process, and those that a fork has brought into it, by their files: LMDB
+# lets a process open a file once only, and no environment be used after a fork.
+_opened: dict[tuple[int, int], tuple[int, lmdb.Environment]] = {}
 
 
-class LMDBWriter:
-    """Writes an LMDB set that appears under its name only when it is complete.
-
-    Until then it stands beside, under ``<name>.partial``, without a count, so that no reader opens
-    it.
+class LMDBWriter(SetWriter):
+    """Writes an LMDB set; what is not complete has no count, so that no reader opens it.
 
     Args:
         path: where the set will be.
-        resume: keep what an earlier run that was stopped has left there; ``done`` says how many
-            samples that is. Without it that is removed, and nothing is forced to the disk before
-            the end, which is faster.
-
-    Raises:
-        HanlineError: something is there already.
+        resume: keep what an earlier run that was stopped has left there. Without it nothing is
+            forced to the disk before the end, which is faster.
     """
 
+    _failures = (OSError, lmdb.Error)
+
     def __init__(self, path: str | Path, resume: bool) -> None:
-        self.path = Path(path)
-        self.partial = self.path.with_name(self.path.name + PARTIAL)
-        if self.path.exists():
-            raise HanlineError(f"{self.path} exists: remove it first, or choose another name")
-        if not resume:
-            shutil.rmtree(self.partial, ignore_errors=True)
-        self.partial.mkdir(parents=True, exist_ok=True)
-        self._environment = self._open(sync=resume)
+        super().__init__(path, resume)
+        written = self.partial / "data.mdb"
+        before = written.exists()
+        try:
+            self._environment = lmdb.open(
+                str(self.partial), map_size=_FIRST_MAP_SIZE, sync=resume, meminit=False
+            )
+        except lmdb.Error as error:
+            hint = "; if what an earlier run has left there is damaged, remove it"
+            if not before:
+                super().discard()
+                hint = ""
+            raise HanlineError(f"cannot write below {error}{hint}") from error
         with self._environment.begin() as transaction:
             # A run that was killed between the count and the name has the count already.
             done = transaction.get(_WRITTEN) or transaction.get(_COUNT) or b"0"
             self.done = int(done)
 
-    def add(self, samples: Sequence[tuple[bytes, str]]) -> None:
-        """Append samples: image files' bytes and labels, all or none of them.
+    def finish(self, provenance: dict[str, Any], notes: dict[str, str] | None = None) -> Path:
+        with self._removed_on_failure():
+            self._write({_COUNT: str(self.done).encode()}, without=_WRITTEN)
+            self._environment.sync(True)
+            self._environment.close()
+        return super().finish(provenance, notes)
 
-        Raises:
-            HanlineError: the disk is full. What was written is removed.
-        """
+    def discard(self) -> None:
+        self._environment.close()
+        super().discard()
+
+    def _append(self, samples: Sequence[tuple[bytes, str]]) -> None:
+        entries = {_WRITTEN: str(self.done + len(samples)).encode()}
+        for index, (image, label) in enumerate(samples, start=self.done):
+            entries[_image_key(index)] = image
+            entries[_label_key(index)] = label.encode("utf-8")
+        self._write(entries)
+
+    def _write(self, entries: dict[bytes, bytes], without: bytes | None = None) -> None:
+        """Put entries into the set and take one out: all of it or nothing."""
         while True:
             try:
                 with self._environment.begin(write=True) as transaction:
-                    for number, (image, label) in enumerate(samples, start=self.done):
-                        transaction.put(_image_key(number), image)
-                        transaction.put(_label_key(number), label.encode("utf-8"))
-                    done = self.done + len(samples)
-                    transaction.put(_WRITTEN, str(done).encode())
+                    for key, value in entries.items():
+                        transaction.put(key, value)
+                    if without:
+                        transaction.delete(without)
+                return
             except lmdb.MapFullError:
                 self._environment.set_mapsize(2 * self._environment.info()["map_size"])
-                continue
-            except (lmdb.Error, OSError) as error:
-                self._give_up(error)
-            self.done = done
-            return
-
-    def finish(self, provenance: dict[str, Any]) -> Path:
-        """Give the set its count and its name.
-
-        Args:
-            provenance: what made the set; written beside it as ``provenance.json``.
-        """
-        try:
-            with self._environment.begin(write=True) as transaction:
-                transaction.put(_COUNT, str(self.done).encode())
-                transaction.delete(_WRITTEN)
-            self._environment.sync(True)
-            self._environment.close()
-            write_provenance(self.partial, provenance)
-        except (lmdb.Error, OSError) as error:
-            self._give_up(error)
-        self.partial.rename(self.path)
-        return self.path
-
-    def discard(self) -> None:
-        """Remove what was written."""
-        self._environment.close()
-        shutil.rmtree(self.partial, ignore_errors=True)
-
-    def _open(self, sync: bool) -> lmdb.Environment:
-        written = self.partial / "data.mdb"
-        size = max(_FIRST_MAP_SIZE, 2 * written.stat().st_size if written.exists() else 0)
-        try:
-            return lmdb.open(str(self.partial), map_size=size, sync=sync, meminit=False)
-        except lmdb.Error as error:
-            raise HanlineError(
-                f"cannot write below {self.partial}: {error}; if an earlier run left it damaged, "
-                "remove it"
-            ) from error
-
-    def _give_up(self, error: Exception) -> NoReturn:
-        written, place = self.done, self.partial.parent
-        self.discard()
-        full = "no space left" in str(error).lower() or (
-            isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-        )
-        if full:
-            raise HanlineError(
-                f"the disk of {place} is full after {written} samples of {self.path.name}; what "
-                "was written has been removed. Free some space, or choose another folder"
-            ) from error
-        raise HanlineError(
-            f"cannot write the LMDB set {self.path}: {error}; what was written has been removed"
-        ) from error
 
 
 def find_sets(root: str | Path) -> list[Path]:
@@ -238,11 +191,6 @@ def find_sets(root: str | Path) -> list[Path]:
         )
         raise HanlineError(f"{root} {what}")
     return found
-
-
-def write_provenance(folder: Path, provenance: dict[str, Any]) -> None:
-    text = json.dumps(provenance, ensure_ascii=False, indent=2) + "\n"
-    (folder / PROVENANCE).write_text(text, encoding="utf-8")
 
 
 def _image_key(index: int) -> bytes:

@@ -11,13 +11,14 @@ from hanline import __version__
 from hanline.data.image_folder import Row, read_gt
 from hanline.data.images import ImageError, decode_image
 from hanline.data.lmdb_store import LMDBWriter
+from hanline.data.set_writer import sole_writer
 from hanline.errors import HanlineError
 from hanline.parallel import ordered_map
 from hanline.progress import progress
 
 logger = logging.getLogger(__name__)
 ROWS_A_TASK = 256
-BAD_ROWS_SHOWN = 20
+BAD_ROWS = "bad_rows.tsv"
 
 
 @dataclass
@@ -51,37 +52,44 @@ def pack(gt: Path, output: Path, processes: int) -> PackingReport:
     Raises:
         HanlineError: no row makes a sample, the disk is full, or ``output`` exists.
     """
+    if processes < 0:
+        raise HanlineError(
+            f"processes is {processes}: it takes a number of processes, or 0 for one for each CPU"
+        )
     total = sum(1 for _ in read_gt(gt))
-    writer = LMDBWriter(output, resume=False)
+    with sole_writer(output):
+        writer = LMDBWriter(output, resume=False)
+        try:
+            return _pack(gt, total, writer, processes)
+        except HanlineError:
+            writer.discard()
+            raise
+
+
+def _pack(gt: Path, total: int, writer: LMDBWriter, processes: int) -> PackingReport:
     report = PackingReport()
     rows = read_gt(gt)
     tasks = iter(lambda: tuple(islice(rows, ROWS_A_TASK)), ())
     # A few tasks are done before a second process has started.
     processes = 1 if total <= 8 * ROWS_A_TASK else processes
-    try:
-        with progress("packing images", total) as advance:
-            for checked in ordered_map(check_rows, tasks, processes):
-                samples = [(image, row.label) for row, image in checked if not row.problem]
-                report.bad_rows += [row for row, _ in checked if row.problem]
-                writer.add(samples)
-                advance(len(checked))
-        report.packed = writer.done
-        if not report.packed:
-            reasons = ", ".join(f"{count} × {why}" for why, count in report.counts().items())
-            raise HanlineError(f"no row of {gt} makes a sample: {reasons or 'it is empty'}")
-    except HanlineError:
-        writer.discard()
-        raise
-    if report.bad_rows:
-        lines = [f"{row.number}\t{row.problem}\t{row.image}\n" for row in report.bad_rows]
-        (writer.partial / "bad_rows.tsv").write_text("".join(lines), encoding="utf-8")
+    with progress("packing images", total) as advance:
+        for checked in ordered_map(check_rows, tasks, processes):
+            samples = [(image, row.label) for row, image in checked if not row.problem]
+            report.bad_rows += [row for row, _ in checked if row.problem]
+            writer.add(samples)
+            advance(len(checked))
+    report.packed = writer.done
+    if not report.packed:
+        reasons = ", ".join(f"{count} × {why}" for why, count in report.counts().items())
+        raise HanlineError(f"no row of {gt} makes a sample: {reasons or 'it is empty'}")
     provenance = {
         "made_by": f"hanline {__version__} pack",
         "gt": str(gt),
         "samples": report.packed,
         "bad_rows": dict(report.counts()),
     }
-    writer.finish(provenance)
+    lines = [f"{row.number}\t{row.problem}\t{row.image}\n" for row in report.bad_rows]
+    writer.finish(provenance, {BAD_ROWS: "".join(lines)} if lines else {})
     return report
 
 
@@ -100,8 +108,9 @@ def _check(rows: tuple[Row, ...]) -> Iterator[tuple[Row, bytes]]:
         except FileNotFoundError:
             yield Row(row.number, row.image, row.label, "missing file"), b""
             continue
-        except OSError as error:
-            yield Row(row.number, row.image, row.label, f"unreadable file: {error.strerror}"), b""
+        except (OSError, ValueError) as error:  # no path may hold a NUL: ValueError
+            reason = getattr(error, "strerror", error)
+            yield Row(row.number, row.image, row.label, f"unreadable file: {reason}"), b""
             continue
         try:
             decode_image(content)

@@ -76,11 +76,14 @@ class TrainingBatches:
         What a share does not divide is owed to the group and paid later, so the shares are exact on
         average.
         """
-        owed += self.shares * self.batch_size * self.world_size
-        # Sums of thirds and tenths fall a little short of the whole number that they mean.
-        counts = np.floor(owed + 1e-6).astype(np.int64)
-        missing = self.batch_size * self.world_size - counts.sum()
-        counts[np.argsort(counts - owed, kind="stable")[:missing]] += 1
+        size = self.batch_size * self.world_size
+        owed += self.shares * size
+        # A group that was paid ahead may be owed less than nothing.
+        counts = np.floor(np.maximum(owed, 0)).astype(np.int64)
+        while counts.sum() < size:
+            counts[np.argmax(owed - counts)] += 1
+        while counts.sum() > size:
+            counts[np.argmin(np.where(counts > 0, owed - counts, np.inf))] -= 1
         owed -= counts
         return counts
 

@@ -46,7 +46,8 @@ class Corpus:
         validation_share: between 0 and 1; unused where there are ``validation_files``.
         unseen_only: leave out of validation the words that training has too, so that validation
             measures words never seen.
-        min_words, max_words: a text is a run of this many neighbouring words of a headline; 1 and
+        min_words, max_words: a text is a run of this many words of a headline, without those that
+            are dropped; of fewer only where the headline ends or ``max_length`` is reached. 1 and
             1 gives single words, each once.
         max_length: the most characters in a text.
         seed: decides the split and the runs.
@@ -98,8 +99,19 @@ class Corpus:
             validation_count: the same for validation, except that none is repeated.
 
         Raises:
-            HanlineError: nothing is left; the message has the counts by reason.
+            HanlineError: nothing is left, and the message has the counts by reason; a count is
+                below 1; or the charset lacks the space that stands between words.
         """
+        for count in (train_count, validation_count):
+            if count is not None and count < 1:
+                raise HanlineError(
+                    f"the corpus is to give {count} texts: ask for at least 1, or null for all"
+                )
+        if self.max_words > 1 and not in_charset(" "):
+            raise HanlineError(
+                f"corpus.max_words is {self.max_words}, but the charset has no space to stand "
+                "between words: set it to 1, or take a charset with a space"
+            )
         train_headlines, validation_headlines = self._split()
         dropped: Counter[str] = Counter()
 
