@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+EASYOCR := .venv-easyocr/.installed
 
 .PHONY: help demo test lint clean
 
@@ -15,7 +16,7 @@ demo: $(INSTALLED)  ## from nothing to a reading: draw, train, read unseen words
 	$(BIN)/hanline predict image_dir=demo_output/words checkpoint=demo_output/run/best_accuracy.ckpt output_dir=demo_output
 	@echo "made: the sets below data/, the run in demo_output/run, the words in demo_output/words"
 
-test: lint  ## everything that must hold: style, types, tests
+test: lint $(EASYOCR)  ## everything that must hold: style, types, tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(INSTALLED)  ## style and types alone
@@ -32,5 +33,11 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt --no-deps trdg
 	touch $(INSTALLED)
 
-clean:  ## remove what the commands have made here, except .venv and saved_models
+# An environment of its own: pip finds no python-bidi that suits both easyocr and trdg.
+$(EASYOCR): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-easyocr
+	.venv-easyocr/bin/python -m pip install --quiet -c constraints.txt -e '.[easyocr]'
+	touch $(EASYOCR)
+
+clean:  ## remove what the commands have made here, except environments and saved_models
 	rm -rf data demo_output multirun outputs build dist .mypy_cache .pytest_cache .ruff_cache

@@ -2,11 +2,14 @@
 
 import pickle
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from hanline import __version__
 from hanline.errors import HanlineError
 from hanline.model.lightning_module import CHECKPOINT_KEY
 from hanline.model.recognizer import Recognizer
@@ -20,6 +23,7 @@ PARTS = (
     "image",
     "max_label_length",
 )
+IMAGE = ("height", "width", "channels", "keep_ratio")
 
 
 def load_recognizer(path: Path) -> Recognizer:
@@ -29,32 +33,122 @@ def load_recognizer(path: Path) -> Recognizer:
         HanlineError: the file is missing, damaged, no checkpoint of Hanline, or holds more than
             plain data.
     """
-    content = load_weights_file(path)
-    record = content.get(CHECKPOINT_KEY)
-    if not isinstance(record, dict) or not isinstance(content.get("state_dict"), dict):
+    return build_recognizer(*spec_and_state(load_weights_file(path), path), path)
+
+
+def build_recognizer(spec: dict[str, Any], state: Mapping[str, Tensor], path: Path) -> Recognizer:
+    """The recogniser that a spec describes, with its weights, on the CPU, ready to read.
+
+    Args:
+        spec: what :attr:`Recognizer.spec` was when it was written.
+        state: its tensors by name.
+        path: where they come from, for messages.
+
+    Raises:
+        HanlineError: the spec describes nothing that can be built, or the weights do not fit it.
+    """
+    try:
+        recognizer = Recognizer(**spec)
+    except (TypeError, ValueError, KeyError, RuntimeError) as error:
+        raise HanlineError(f"{path} describes a model that cannot be built: {error}") from error
+    try:
+        recognizer.load_state_dict(state)
+    except RuntimeError as error:
+        # torch lists every tensor; the first ones tell enough.
+        reason = " ".join(str(error).split())[:300]
+        raise HanlineError(
+            f"the weights in {path} do not fit the model that it names: {reason} …"
+        ) from error
+    return recognizer.eval()
+
+
+def spec_and_state(content: dict[str, Any], path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What a checkpoint says of its recogniser, and the recogniser's tensors by name.
+
+    Args:
+        content: what :func:`load_weights_file` gave.
+        path: the file, for messages.
+
+    Raises:
+        HanlineError: it is no checkpoint of Hanline, or one of another version.
+    """
+    record, tensors = content.get(CHECKPOINT_KEY), content.get("state_dict")
+    if not isinstance(record, dict) or not isinstance(tensors, dict):
         raise HanlineError(
             f"{path} is no checkpoint of Hanline: it does not say what model it is of. "
             "A run keeps its checkpoints as best_accuracy.ckpt and last.ckpt"
         )
-    spec = record["recognizer"]
-    if not isinstance(spec, dict) or set(spec) != set(PARTS):
-        raise HanlineError(
-            f"{path} was written by Hanline {record.get('version')}, whose models this version "
-            "does not know"
-        )
-    recognizer = Recognizer(**spec)
+    spec = complete_spec(record.get("recognizer"), record.get("version"), path)
     state = {
-        key.removeprefix("recognizer."): tensor
-        for key, tensor in content["state_dict"].items()
-        if key.startswith("recognizer.")
+        str(key).removeprefix("recognizer."): tensor
+        for key, tensor in tensors.items()
+        if str(key).startswith("recognizer.") and isinstance(tensor, Tensor)
     }
-    try:
-        recognizer.load_state_dict(state)
-    except RuntimeError as error:
+    return spec, checked_tensors(state, path)
+
+
+def complete_spec(spec: object, version: object, path: Path) -> dict[str, Any]:
+    """A spec out of a file, if it has all the parts that this version knows.
+
+    Raises:
+        HanlineError: it has others.
+    """
+    if not isinstance(spec, dict) or not _is_complete(spec):
         raise HanlineError(
-            f"the weights in {path} do not fit the model that it names: {error}"
-        ) from error
-    return recognizer.eval()
+            f"{path} was written by Hanline {version}, whose models this version does not know"
+        )
+    return spec
+
+
+def save_recognizer(path: Path, recognizer: Recognizer, history: Mapping[str, Any]) -> None:
+    """Write a checkpoint that can be read with and trained further from.
+
+    Args:
+        path: the file, which appears whole or not at all.
+        recognizer: what it holds.
+        history: where the weights come from, as plain values.
+
+    Raises:
+        HanlineError: the file cannot be written.
+    """
+    record = {
+        "version": __version__,
+        "recognizer": recognizer.spec,
+        "history": dict(history),
+    }
+    state = {f"recognizer.{name}": tensor for name, tensor in recognizer.state_dict().items()}
+    aside = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save({CHECKPOINT_KEY: record, "state_dict": state}, aside)
+        aside.replace(path)
+    except (OSError, RuntimeError) as error:
+        raise HanlineError(f"cannot write {path}: {error}") from error
+
+
+def checked_tensors(tensors: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:
+    """Tensors out of a file, if a model can be made of them.
+
+    Raises:
+        HanlineError: something is no tensor, a tensor is far larger than what the file holds of
+            it, or a number in it is not finite.
+    """
+    for name, tensor in tensors.items():
+        if not isinstance(tensor, Tensor) or tensor.layout != torch.strided:
+            raise HanlineError(
+                f"{path} holds {name!r}, a {type(tensor).__name__}, where weights are expected"
+            )
+        # A tensor may repeat a few bytes into any size; before anything is computed with it.
+        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise HanlineError(
+                f"{name} in {path} claims {list(tensor.shape)}, which is more than the file holds"
+            )
+        if not bool(tensor.isfinite().all()):
+            raise HanlineError(
+                f"{name} in {path} holds numbers that are not finite (NaN or infinite): a training "
+                "that diverged leaves such weights; take a checkpoint from before"
+            )
+    return {str(name): tensor for name, tensor in tensors.items()}
 
 
 def load_weights_file(path: Path) -> dict[str, Any]:
@@ -66,6 +160,7 @@ def load_weights_file(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise HanlineError(f"there is no checkpoint {path}")
+    _refuse_zip_bomb(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -74,8 +169,34 @@ def load_weights_file(path: Path) -> dict[str, Any]:
             f"{path} is refused: it is damaged, or holds more than weights and plain values, which "
             f"would have to be executed to be loaded ({reason})"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except Exception as error:
+        # Whatever a broken file makes torch stumble over: no list of these is ever complete.
         raise HanlineError(f"{path} is damaged, or was not saved by torch: {error}") from error
     if not isinstance(content, dict):
         raise HanlineError(f"{path} holds a {type(content).__name__}, not the weights of a model")
     return content
+
+
+def _refuse_zip_bomb(path: Path) -> None:
+    """Refuse an archive that would unpack to more than its own size: torch compresses nothing."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return  # Older files are no archives, and what is damaged will not load.
+    if unpacked > path.stat().st_size:
+        raise HanlineError(
+            f"{path} is refused: it has {path.stat().st_size:,} bytes and would unpack to "
+            f"{unpacked:,}, while files that torch saves are not compressed"
+        )
+
+
+def _is_complete(spec: dict[str, Any]) -> bool:
+    image = spec.get("image")
+    return (
+        set(spec) == set(PARTS)
+        and isinstance(spec["charset"], str)
+        and isinstance(image, dict)
+        and set(image) == set(IMAGE)
+        and all(isinstance(value, int) for value in image.values())
+    )

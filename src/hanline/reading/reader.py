@@ -13,7 +13,8 @@ import torch
 
 from hanline.data.images import ImageError, ImageFormat, decode_image, to_pixels
 from hanline.errors import HanlineError
-from hanline.model.checkpoint import load_recognizer
+from hanline.interop.onnx import OnnxRecognizer
+from hanline.interop.opening import open_recognizer
 from hanline.model.recognizer import Recognizer
 from hanline.parallel import available_cpus
 
@@ -50,21 +51,30 @@ class Reader:
         batch_size: images at a time.
 
     Raises:
-        HanlineError: there is no such device.
+        HanlineError: there is no such device, or no batch of that size.
     """
 
-    def __init__(self, recognizer: Recognizer, device: str = "auto", batch_size: int = 64) -> None:
-        self.device = _device(device)
+    def __init__(
+        self, recognizer: Recognizer | OnnxRecognizer, device: str = "auto", batch_size: int = 64
+    ) -> None:
+        if batch_size < 1:
+            raise HanlineError(f"batch_size is {batch_size}: a batch has at least one image")
+        if device == "auto" and isinstance(recognizer, OnnxRecognizer):
+            self.device = recognizer.best_device()
+        else:
+            self.device = _device(device)
         self.batch_size = batch_size
-        self.recognizer = recognizer.to(self.device).eval()
+        self.recognizer = recognizer.to(self.device)
+        if isinstance(self.recognizer, Recognizer):
+            self.recognizer.eval()
         self.image_format = ImageFormat(**recognizer.spec["image"])
 
     @classmethod
     def from_checkpoint(
         cls, path: str | Path, device: str = "auto", batch_size: int = 64
     ) -> "Reader":
-        """A reader with the recogniser of a checkpoint."""
-        return cls(load_recognizer(Path(path)), device, batch_size)
+        """A reader with the recogniser of a checkpoint, a safetensors file or an ONNX model."""
+        return cls(open_recognizer(Path(path)), device, batch_size)
 
     def read(self, images: Iterable[Path | bytes]) -> Iterator[Reading]:
         """Read image files, given by their paths or their bytes; one reading for each, in order."""
@@ -78,11 +88,17 @@ class Reader:
                     return
                 yield from self._read_batch(waiting.popleft().result())
 
+    def pixels(self, images: Iterable[Path | bytes]) -> torch.Tensor:
+        """Image files as what is read of them, uint8 (B, C, H, W); those that cannot be read are
+        left out."""
+        decoded = self._decode(list(images))
+        return _stacked([image for image in decoded if isinstance(image, np.ndarray)])
+
     def _decode(self, images: Sequence[Path | bytes]) -> list[np.ndarray | ImageError]:
         decoded: list[np.ndarray | ImageError] = []
         for image in images:
             try:
-                decoded.append(to_pixels(decode_image(image), self.image_format))
+                decoded.append(to_pixels(decode_image(content(image)), self.image_format))
             except ImageError as error:
                 decoded.append(error)
         return decoded
@@ -91,12 +107,34 @@ class Reader:
         pixels = [image for image in decoded if isinstance(image, np.ndarray)]
         read: Iterator[tuple[str, float]] = iter(())
         if pixels:
-            images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).to(self.device)
+            images = _stacked(pixels).to(self.device)
             read = zip(*self.recognizer.read(images), strict=True)
         return [
             Reading(problem=str(image)) if isinstance(image, ImageError) else Reading(*next(read))
             for image in decoded
         ]
+
+
+def content(image: Path | bytes) -> bytes:
+    """The bytes of an image file.
+
+    Pillow is never given a path: it would map an uncompressed TIFF into memory, and scrambles it
+    then if its orientation tag says that it lies on its side (Pillow 13.0).
+
+    Raises:
+        ImageError: the file cannot be read.
+    """
+    try:
+        return image if isinstance(image, bytes) else image.read_bytes()
+    except FileNotFoundError as error:
+        raise ImageError("no such file") from error
+    except OSError as error:
+        raise ImageError(f"unreadable file: {error.strerror}") from error
+
+
+def _stacked(pixels: Sequence[np.ndarray]) -> torch.Tensor:
+    """B arrays (H, W, C) → (B, C, H, W)."""
+    return torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)
 
 
 def image_files(place: Path) -> list[Path]:
@@ -110,7 +148,7 @@ def image_files(place: Path) -> list[Path]:
     if not place.is_dir():
         raise HanlineError(f"there is no folder {place}")
     files = [
-        path for path in place.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()
+        path for path in place.rglob("*") if path.suffix.lower() in SUFFIXES and not path.is_dir()
     ]
     if not files:
         raise HanlineError(
@@ -120,10 +158,10 @@ def image_files(place: Path) -> list[Path]:
     return sorted(files, key=lambda path: natural_key(path.relative_to(place).as_posix()))
 
 
-def natural_key(name: str) -> list[tuple[int, int | str]]:
-    """A key that sorts numbers in names as numbers."""
+def natural_key(name: str) -> tuple[list[tuple[int, int | str]], str]:
+    """A key that sorts numbers in names as numbers, and letters whatever their case."""
     parts = re.split(r"([0-9]+)", name.casefold())
-    return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts]
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts], name
 
 
 def _device(name: str) -> torch.device:
@@ -132,7 +170,7 @@ def _device(name: str) -> torch.device:
         return accelerator or torch.device("cpu")
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
+        torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise HanlineError(f"there is no device {name!r} here: {reason}") from error

@@ -9,13 +9,14 @@ from typing import Any, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from hanline.errors import HanlineError
 from hanline.tasks.command_help import print_help
-from hanline.tasks.config_check import check_config, explain
+from hanline.tasks.config_check import check_config, explain, literal
 
 PACKAGE = Path(__file__).parents[1]
 # A wheel carries the configs inside the package; in a checkout they stand beside src.
@@ -34,21 +35,35 @@ def run(name: str, settings: type, task: Callable[[DictConfig], Any]) -> None:
         print_help(CONF, name)
         return
 
+    at_work = False
+
     def checked(config: DictConfig) -> Any:
+        nonlocal at_work
         try:
             check_config(config, CONF / f"{name}.yaml", settings)
-            return task(config)
+            at_work = True
+            result = task(config)
         except HanlineError as error:
             fail(str(error))
+        except InstantiationException as error:
+            # Hydra wraps what goes wrong in the things that it builds.
+            if isinstance(error.__cause__, HanlineError):
+                fail(str(error.__cause__))
+            raise
+        at_work = False
+        return result
 
+    sys.argv[1:] = [literal(argument, settings) for argument in sys.argv[1:]]
     # Have Hydra raise its errors here rather than print them and exit.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     if not is_first_process():
         # The first process writes the run's folder; the others need none.
-        sys.argv += ["hydra.run.dir=.", "hydra.sweep.dir=."]
+        sys.argv += ["hydra.run.dir=.", "hydra.sweep.dir=.", "hydra/job_logging=stdout"]
     try:
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(checked)()
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
+        if at_work:
+            raise
         fail(explain(error, CONF, name))
 
 

@@ -3,8 +3,6 @@
 import importlib
 import sys
 
-from rapidfuzz import process
-
 from hanline import __version__
 
 COMMANDS = {
@@ -13,7 +11,13 @@ COMMANDS = {
     "evaluate": "measures a recogniser on images whose text is known",
     "synthesize": "draws texts of a corpus",
     "pack": "packs images and their gt.txt into an LMDB set",
+    "import": "makes a checkpoint of weights of DTRB or EasyOCR",
+    "export": "writes a checkpoint for DTRB, EasyOCR, ONNX or as safetensors",
 }
+# Commands that take no configuration.
+OTHERS = {"from-dtrb": "tells, or runs, the command that equals one of DTRB's"}
+# Python has taken this word for itself.
+MODULES = {"import": "import_weights"}
 
 
 def main() -> None:
@@ -21,19 +25,23 @@ def main() -> None:
     name = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if name in ("-h", "--help"):
         print("Usage: hanline COMMAND [key=value …]\n")
-        for command, what in COMMANDS.items():
+        for command, what in (COMMANDS | OTHERS).items():
             print(f"  {command:12s}{what}")
         print("\nhanline COMMAND --help tells all about one.")
         return
     if name == "--version":
         print(f"hanline {__version__}")
         return
-    if name not in COMMANDS:
-        near = process.extractOne(name, COMMANDS, score_cutoff=60)
-        hint = f": did you mean {near[2]}?" if near else ""
-        sys.exit(f"error: there is no command {name!r}{hint} There are: {', '.join(COMMANDS)}")
+    if name not in COMMANDS | OTHERS:
+        from hanline.tasks.config_check import nearest
+
+        near = nearest(name, COMMANDS | OTHERS)
+        sys.exit(
+            f"error: there is no command {name!r}{near}; there are: {', '.join(COMMANDS | OTHERS)}"
+        )
     del sys.argv[1]
-    importlib.import_module(f"hanline.tasks.{name}").main()
+    module = MODULES.get(name, name.replace("-", "_"))
+    importlib.import_module(f"hanline.tasks.{module}").main()
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from hanline import atomic
+from hanline.errors import HanlineError
 from hanline.reading.evaluation import as_json, evaluate, print_evaluation
 from hanline.reading.reader import Reader
 from hanline.tasks.application import run
@@ -35,8 +36,11 @@ def evaluate_and_report(config: DictConfig) -> None:
     evaluation = evaluate(reader, Path(config.dataset), config.fold_case)
     print_evaluation(evaluation, config.confusions)
     output = Path(config.output_dir) / "evaluation.json"
-    output.parent.mkdir(parents=True, exist_ok=True)
-    atomic.write_text(output, as_json(evaluation))
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        atomic.write_text(output, as_json(evaluation))
+    except OSError as error:
+        raise HanlineError(f"cannot write {output}: {error}") from error
     print(f"written: {output}")
 
 

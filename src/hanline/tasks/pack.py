@@ -5,8 +5,10 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from hanline.data.packing import BAD_ROWS_SHOWN, pack
+from hanline.data.packing import BAD_ROWS, pack
 from hanline.tasks.application import run
+
+BAD_ROWS_SHOWN = 20
 
 
 @dataclass
@@ -34,7 +36,7 @@ def pack_and_report(config: DictConfig) -> None:
     if report.bad_rows:
         for problem, count in report.counts().most_common():
             print(f"{count} × {problem}")
-        print(f"all bad rows: {Path(config.output) / 'bad_rows.tsv'}")
+        print(f"all bad rows: {Path(config.output) / BAD_ROWS}")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """``hanline predict``: reads a folder of images."""
 
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,13 +37,13 @@ def predict(config: DictConfig) -> None:
     files = image_files(place)
     reader = Reader.from_checkpoint(config.checkpoint, config.device, config.batch_size)
     root = place if place.is_dir() else place.parent
-    paths = [file.relative_to(root).as_posix() for file in files]
+    paths = [printable(file.relative_to(root)) for file in files]
+    labels = known_labels(root)
     readings = []
     with progress("reading images", len(files)) as advance:
         for reading in reader.read(files):
             readings.append(reading)
             advance()
-    labels = known_labels(root)
     print_readings(paths, readings, labels)
     figures = compare(dict(zip(paths, readings, strict=True)), labels)
     if figures.samples:
@@ -60,8 +61,13 @@ def known_labels(folder: Path) -> dict[str, str]:
     gt = folder / GT
     if not gt.is_file():
         return {}
-    rows = [row for row in read_gt(gt) if not row.problem]
-    return {row.image.relative_to(folder).as_posix(): row.label for row in rows}
+    rows = [row for row in read_gt(gt) if not row.problem and row.image.is_relative_to(folder)]
+    return {printable(row.image.relative_to(folder)): row.label for row in rows}
+
+
+def printable(path: Path) -> str:
+    """A path as text; bytes in it that are no UTF-8, as in names from other systems, escaped."""
+    return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
 
 
 if __name__ == "__main__":

@@ -7,9 +7,10 @@ from typing import Literal
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from hanline.data.drawn_sets import DrawnSets, SetWriter, choose_texts, draw
+from hanline.data.drawn_sets import DrawnSets, choose_texts, draw
 from hanline.data.image_folder import FolderWriter
 from hanline.data.lmdb_store import LMDBWriter
+from hanline.data.set_writer import SetWriter, sole_writer
 from hanline.tasks.application import run
 
 
@@ -42,14 +43,15 @@ def synthesize(config: DictConfig) -> None:
         config.samples if config.part == "validation" else None,
     )
     output = Path(config.output)
-    writer: SetWriter = (
-        LMDBWriter(output, resume=True)
-        if config.format == "lmdb"
-        else FolderWriter(output, look.image_format)
-    )
     chosen = texts.train if config.part == "train" else texts.validation
     facts = DrawnSets(output.parent, texts, look).facts(config.part)
-    draw(chosen, look, writer, facts)
+    with sole_writer(output):
+        writer: SetWriter = (
+            LMDBWriter(output, resume=True)
+            if config.format == "lmdb"
+            else FolderWriter(output, look.image_format)
+        )
+        draw(chosen, look, writer, facts)
     print(f"drew {len(chosen)} texts into {output}")
 
 

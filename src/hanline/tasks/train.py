@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import warnings
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -72,8 +73,7 @@ def train(config: DictConfig) -> float | None:
         The best validation accuracy, in percent; None if no validation took place.
     """
     quiet_others()
-    # What it would say of the devices, log_start says.
-    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
+    quiet_lightning()
     pl.seed_everything(config.seed, verbose=False)
     charset: Charset = instantiate(config.charset)
     recognizer = Recognizer(
@@ -115,6 +115,18 @@ def train(config: DictConfig) -> float | None:
     if trainer.is_global_zero:
         logger.info("the run is in %s", config.run_dir)
     return float(best[0]) if best and best[0] is not None else None
+
+
+def quiet_lightning() -> None:
+    """Leave out what Lightning says that is known, or that log_start says."""
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+    warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")
+    warnings.filterwarnings("ignore", message=".*does not have many workers")
+    # Its batches do resume: they follow from the step.
+    warnings.filterwarnings("ignore", message="You're resuming from a checkpoint that ended before")
+    # The metrics have summed over all devices when they are logged.
+    warnings.filterwarnings("ignore", message=".*recommended to use `self.log.*sync_dist=True")
 
 
 def resumed(config: DictConfig) -> DictConfig:

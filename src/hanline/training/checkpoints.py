@@ -20,7 +20,7 @@ from hanline.data.dataset import Batch
 class BestCheckpoint(ModelCheckpoint):
     """Keeps the state with the highest validation figure, as ``best_<figure>.ckpt``.
 
-    Of equal ones the last is kept: a model that reads nothing yet has learnt something all the same.
+    Of equal ones the last is kept: a model that reads nothing yet has learnt something still.
 
     Args:
         run_dir: the run's folder.

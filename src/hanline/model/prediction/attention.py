@@ -101,6 +101,8 @@ class AttentionPrediction(Prediction):
         probabilities of their characters."""
         probabilities, classes = scores.float().softmax(dim=2).max(dim=2)
         going = (classes == END).cumsum(dim=1) == 0
+        # The last step is there to end a text, not to lengthen it.
+        going[:, self.steps - 1 :] = False
         confidences = probabilities.where(going, 1.0).prod(dim=1)
         # A text that ends at once has no character to be sure of.
         confidences = confidences.where(going[:, 0], 0.0)

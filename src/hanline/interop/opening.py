@@ -1,0 +1,60 @@
+"""Model files of every format that can be read with, opened."""
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from hanline.errors import HanlineError
+from hanline.interop.dtrb import is_dtrb_state, recognizer_state
+from hanline.interop.onnx import SUFFIX as ONNX
+from hanline.interop.onnx import OnnxRecognizer
+from hanline.interop.safetensors_file import SUFFIX as SAFETENSORS
+from hanline.interop.safetensors_file import load_safetensors, read_safetensors
+from hanline.model.checkpoint import (
+    checked_tensors,
+    load_recognizer,
+    load_weights_file,
+    spec_and_state,
+)
+from hanline.model.lightning_module import CHECKPOINT_KEY
+from hanline.model.recognizer import Recognizer
+
+
+def open_recognizer(path: Path) -> Recognizer | OnnxRecognizer:
+    """What reads images as a file says: a checkpoint, a safetensors file or an ONNX model.
+
+    Raises:
+        HanlineError: the file is missing, damaged, or none of the three.
+    """
+    if path.suffix == ONNX:
+        return OnnxRecognizer(path)
+    if path.suffix == SAFETENSORS:
+        return load_safetensors(path)
+    return load_recognizer(path)
+
+
+def open_weights(path: Path) -> tuple[dict[str, Any] | None, dict[str, Tensor]]:
+    """Weights to train further from, under the names of a recogniser.
+
+    Args:
+        path: a checkpoint, a safetensors file, or a ``.pth`` of DTRB or EasyOCR.
+
+    Returns:
+        The recogniser's spec, None where the file does not say it; and its tensors.
+
+    Raises:
+        HanlineError: the file is missing, damaged, or none of these.
+    """
+    if path.suffix == SAFETENSORS:
+        spec, state, _ = read_safetensors(path)
+        return spec, state
+    content = load_weights_file(path)
+    if CHECKPOINT_KEY in content:
+        return spec_and_state(content, path)
+    if is_dtrb_state(content):
+        return None, recognizer_state(checked_tensors(content, path))
+    raise HanlineError(
+        f"{path} is neither a checkpoint of Hanline nor a model of DTRB or EasyOCR: finetune_from "
+        "needs one"
+    )

@@ -1,0 +1,96 @@
+"""safetensors: weights in a file that can hold nothing else, and a JSON of the config beside it."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from hanline import __version__, atomic
+from hanline.errors import HanlineError
+from hanline.model.checkpoint import build_recognizer, checked_tensors, complete_spec
+from hanline.model.recognizer import Recognizer
+
+SUFFIX = ".safetensors"
+
+
+def write_safetensors(path: Path, recognizer: Recognizer, history: Mapping[str, Any]) -> list[Path]:
+    """Write ``NAME.safetensors`` and ``NAME.json``.
+
+    Args:
+        path: the first of them.
+        recognizer: what is written.
+        history: where the weights come from, as plain values.
+
+    Returns:
+        Both files.
+
+    Raises:
+        HanlineError: the package is missing.
+    """
+    save_file = _package().save_file
+    record = {
+        "format": "hanline",
+        "version": __version__,
+        "recognizer": recognizer.spec,
+        "history": dict(history),
+    }
+    # Convolutions lie in memory channels last, which the format cannot say.
+    tensors = {name: tensor.contiguous() for name, tensor in recognizer.state_dict().items()}
+    aside = path.with_name(path.name + ".partial")
+    save_file(tensors, str(aside))
+    aside.replace(path)
+    config = path.with_suffix(".json")
+    atomic.write_text(config, json.dumps(record, ensure_ascii=False, indent=2) + "\n")
+    return [path, config]
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Any]]:
+    """The spec, the tensors by name, and the history that the two files hold.
+
+    Raises:
+        HanlineError: one of them is missing or damaged, or the package is missing.
+    """
+    config = path.with_suffix(".json")
+    for file in (path, config):
+        if not file.is_file():
+            raise HanlineError(
+                f"there is no {file}: the weights stand in a file .safetensors, and what model "
+                "they are of in a .json of the same name beside it"
+            )
+    try:
+        record = json.loads(config.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise HanlineError(f"{config} is damaged: {error}") from error
+    if not isinstance(record, dict) or record.get("format") != "hanline":
+        raise HanlineError(f"{config} does not describe a model of Hanline")
+    spec = complete_spec(record.get("recognizer"), record.get("version"), config)
+    load_file = _package().load_file
+    try:
+        tensors = load_file(str(path))
+    except Exception as error:
+        # The package has an error of its own, and torch others for shapes it cannot make.
+        raise HanlineError(f"{path} is damaged, or no safetensors file: {error}") from error
+    history = record.get("history")
+    return spec, checked_tensors(tensors, path), history if isinstance(history, dict) else {}
+
+
+def load_safetensors(path: Path) -> Recognizer:
+    """The recogniser of a safetensors file, on the CPU, ready to read.
+
+    Raises:
+        HanlineError: as :func:`read_safetensors`, or the weights do not fit.
+    """
+    spec, tensors, _ = read_safetensors(path)
+    return build_recognizer(spec, tensors, path)
+
+
+def _package() -> Any:
+    try:
+        import safetensors.torch
+    except ImportError as error:
+        raise HanlineError(
+            'safetensors files need the package of that name: pip install "hanline[safetensors]"'
+        ) from error
+    return safetensors.torch

@@ -1,0 +1,137 @@
+"""``hanline export``: writes a checkpoint in the format of another project."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from omegaconf import DictConfig
+
+from hanline import atomic
+from hanline.errors import HanlineError
+from hanline.interop.dtrb import demo_command, write_dtrb
+from hanline.interop.easyocr import write_easyocr
+from hanline.interop.model_card import history_of, model_card
+from hanline.interop.safetensors_file import SUFFIX, read_safetensors, write_safetensors
+from hanline.model.checkpoint import build_recognizer, load_weights_file, spec_and_state
+from hanline.model.recognizer import Recognizer
+from hanline.reading.evaluation import evaluate, samples, summary
+from hanline.reading.reader import Reader
+from hanline.tasks.application import run
+
+Format = Literal["dtrb", "easyocr", "onnx", "safetensors"]
+FORMATS: dict[str, tuple[str, str]] = {
+    "dtrb": (".pth", "a checkpoint of deep-text-recognition-benchmark"),
+    "easyocr": (".pth", "a custom network of EasyOCR"),
+    "onnx": (".onnx", "an ONNX model"),
+    "safetensors": (SUFFIX, "weights in safetensors, and the config in JSON"),
+}
+
+# How many images of the set tell the speed.
+SPEED_IMAGES = 128
+
+
+@dataclass
+class Settings:
+    """The keys of ``conf/export.yaml``."""
+
+    checkpoint: str
+    format: Format
+    output: str | None
+    int8: bool
+    dataset: str | None
+
+
+def main() -> None:
+    """Compose the configuration and export."""
+    run("export", Settings, export)
+
+
+def export(config: DictConfig) -> None:
+    """Write the files of the format, and the model card."""
+    checkpoint = Path(config.checkpoint)
+    recognizer, history = open_checkpoint(checkpoint)
+    suffix, what = FORMATS[config.format]
+    path = Path(f"{config.output}{suffix}") if config.output else checkpoint.with_suffix(suffix)
+    if config.int8 and config.format != "onnx":
+        raise HanlineError(
+            f"int8 is for format=onnx; {config.format} keeps the weights as they are"
+        )
+    if config.int8 and not config.dataset:
+        raise HanlineError(
+            "int8 changes what the model reads: give dataset=…, an LMDB set or a folder with "
+            "images and gt.txt, to tell by how much"
+        )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files, notes = write(config, path, recognizer, history)
+        card = path.with_name(path.name + ".md")
+        text = model_card(path.stem, what, recognizer.spec, history, notes)
+        atomic.write_text(card, text)
+    except OSError as error:
+        raise HanlineError(f"cannot write {path}: {error}") from error
+    print("written: " + ", ".join(str(file) for file in [*files, card]))
+
+
+def write(
+    config: DictConfig, path: Path, recognizer: Recognizer, history: Mapping[str, Any]
+) -> tuple[list[Path], list[str]]:
+    """Write the files of a format.
+
+    Returns:
+        The files, and what their model card should say besides.
+    """
+    if config.format == "dtrb":
+        files = write_dtrb(path, recognizer)
+        print(f"in a checkout of DTRB: {demo_command(path, recognizer.spec)}")
+        command = demo_command(Path(path.name), recognizer.spec)
+        return files, [f"In a checkout of DTRB:\n\n    {command}"]
+    if config.format == "easyocr":
+        return write_easyocr(path, recognizer), []
+    if config.format == "safetensors":
+        return write_safetensors(path, recognizer, history), []
+    from hanline.interop.onnx import write_onnx
+
+    write_onnx(path, recognizer, history)
+    if not config.int8:
+        return [path], []
+    return write_int8_beside(path, Path(config.dataset))
+
+
+def write_int8_beside(path: Path, dataset: Path) -> tuple[list[Path], list[str]]:
+    """Write the 8-bit model beside an ONNX model, and tell what it costs and gains."""
+    from hanline.interop.onnx_int8 import compare_speed, write_int8
+
+    small = path.with_suffix(".int8.onnx")
+    write_int8(path, small)
+    figures = [
+        evaluate(Reader.from_checkpoint(file, "cpu"), dataset, fold_case=False).total
+        for file in (path, small)
+    ]
+    reader = Reader.from_checkpoint(path, "cpu")
+    images = reader.pixels(image for image, _ in islice(samples(dataset, Counter()), SPEED_IMAGES))
+    speed = compare_speed(path, small, images)
+    lines = [
+        f"32-bit weights: {summary(figures[0])}",
+        f"8-bit weights: {summary(figures[1])}",
+        f"on this processor, {torch.get_num_threads()} threads: {speed}",
+    ]
+    print("\n".join(lines))
+    return [path, small], [f"`{small.name}` has 8-bit weights. On {dataset.name}:", *lines]
+
+
+def open_checkpoint(path: Path) -> tuple[Recognizer, dict[str, Any]]:
+    """The recogniser of a checkpoint or of a safetensors file, and where its weights come from."""
+    if path.suffix == SUFFIX:
+        spec, state, history = read_safetensors(path)
+        return build_recognizer(spec, state, path), history
+    content = load_weights_file(path)
+    recognizer = build_recognizer(*spec_and_state(content, path), path)
+    return recognizer, history_of(content, path)
+
+
+if __name__ == "__main__":
+    main()
