@@ -1,0 +1,1 @@
+"""Collects Korean news headlines, each once, and keeps them as text for training."""

@@ -1,0 +1,1 @@
+"""Commands that Scrapy has in this project besides, or instead of, its own."""
