@@ -161,9 +161,9 @@ class TestMake:
         ]
         for process in processes:
             process.start()
-        found = [results.get(timeout=120) for _ in processes]
+        found = [results.get(timeout=300) for _ in processes]
         for process in processes:
-            process.join(120)
+            process.join(300)
         path = sets.path("train")
         assert [result[0] for result in found] == [path, path]
         assert sorted(drew for _, drew in found) == [False, True]
@@ -184,7 +184,7 @@ def make_with_others(sets, barrier, results):
     logger = logging.getLogger("hanline.data.drawn_sets")
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
-    barrier.wait(60)
+    barrier.wait(300)
     path = sets.make("train")
     results.put((path, any(message.startswith("drew") for message in messages)))
 

@@ -161,7 +161,7 @@ class TestRefused:
 
 def pack_with_others(gt, output, barrier, results):
     """For a process of its own: pack, and tell what came of it."""
-    barrier.wait(60)
+    barrier.wait(300)
     try:
         results.put(pack(gt, output, processes=1).packed)
     except HanlineError as error:
@@ -177,9 +177,9 @@ def test_two_runs_at_once(folder, tmp_path):
     processes = [context.Process(target=pack_with_others, args=arguments) for _ in range(2)]
     for process in processes:
         process.start()
-    found = [results.get(timeout=120) for _ in processes]
+    found = [results.get(timeout=300) for _ in processes]
     for process in processes:
-        process.join(120)
+        process.join(300)
     assert 2000 in found
     assert f"{tmp_path / 'set'} exists: remove it first, or choose another name" in found
     assert [label for _, label in samples(tmp_path / "set")] == [f"글 {i}" for i in range(2000)]

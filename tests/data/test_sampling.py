@@ -38,13 +38,20 @@ class TestShares:
         # Never more than a sample or two behind or ahead, however long it runs.
         assert np.abs(counts.cumsum(axis=0) - expected).max() < 1.5
 
-    def test_of_many_groups(self):
-        ratios = np.array([0.55, 0.3, 0.05, 0.04, 0.03, 0.02, 0.01])
+    @pytest.mark.parametrize(
+        ("ratios", "batch_size"),
+        [
+            ((0.55, 0.3, 0.05, 0.04, 0.03, 0.02, 0.01), 9),
+            # Several are paid ahead at once, and what the others are owed is more than a batch.
+            ((0.76, 0.08, 0.157, 0.001, 0.001, 0.0005, 0.0005), 18),
+        ],
+    )
+    def test_of_many_groups(self, ratios, batch_size):
         counts = np.zeros(7)
-        for batch in batches([30] * 7, ratios, 9, steps=2000):
-            assert len(batch) == 9
+        for batch in batches([30] * 7, ratios, batch_size, steps=3000):
+            assert len(batch) == batch_size
             counts += np.bincount(groups(batch, [30] * 7), minlength=7)
-        assert np.abs(counts - 2000 * 9 * ratios).max() < 2
+        assert np.abs(counts - 3000 * batch_size * np.array(ratios)).max() < 2
 
     def test_what_divides_is_the_same_in_every_batch(self):
         for batch in batches(ratios=(0.5, 0.3, 0.2), batch_size=10, steps=1000):

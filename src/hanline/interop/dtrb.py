@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from hanline import atomic
+from hanline.data.images import ImageFormat
 from hanline.errors import HanlineError
 from hanline.model.feature_extraction.rcnn import RCNN
 from hanline.model.feature_extraction.resnet import ResNet
@@ -273,10 +274,12 @@ def recognizer_from_dtrb(
     found = stages_of(bare, path)
     _check_classes(bare, charset, path)
     assert charset is not None
+    image = {**image, "channels": channels_of(bare)}
+    ImageFormat(**image)  # It refuses sizes that no image has.
     recognizer = Recognizer(
         **found,
         charset=charset.characters,
-        image={**image, "channels": channels_of(bare)},
+        image=image,
         max_label_length=max_label_length,
     )
     _check_tensors(bare, recognizer, path)

@@ -30,6 +30,8 @@ SUFFIX = ".onnx"
 METADATA = "hanline"
 # GridSample, which TPS needs, is as torch has it since 20.
 OPSET = 20
+# What the exporter and its parts log of themselves.
+CHATTY = ("torch.onnx", "torch.__trace", "onnxscript", "onnx_ir")
 
 
 def write_onnx(path: Path, recognizer: Recognizer, history: Mapping[str, Any]) -> None:
@@ -340,7 +342,7 @@ def _require(*packages: str) -> None:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Leave out what the exporter says of its own parts."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    loggers = [logging.getLogger(name) for name in CHATTY]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)
