@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -229,6 +230,31 @@ def test_the_commands_of_a_shell(demo, words, checkpoint, process, tmp_path):
     assert ended.out == ""
     assert ended.err.startswith("error: there is no key 'chekpoint'")
     assert "did you mean checkpoint?" in ended.err
+
+
+def test_an_output_without_hangul_gets_it_escaped(demo, words, checkpoint, process, tmp_path):
+    """As where Windows sends it to a file: in an encoding of its own."""
+    predict = CONF.parent / "predict.py"
+    arguments = [f"checkpoint={checkpoint}", "image_dir=데모"]
+    ended = process(predict, *arguments, PYTHONIOENCODING="ascii")
+    assert ended.status == 0, ended.err
+    assert r"\uac00\ub098" in ended.out
+    assert [row[1] for row in rows(tmp_path)[1:]] == words
+
+    ended = process("-m", "hanline.tasks.cli", PYTHONIOENCODING="ascii")
+    assert ended.status == 0, ended.err
+    assert r"[key=value \u2026]" in ended.out
+
+
+def test_the_readings_are_kept_whoever_closes_the_output(demo, words, checkpoint, tmp_path):
+    line = [sys.executable, CONF.parent / "predict.py", f"checkpoint={checkpoint}"]
+    line += ["image_dir=데모"]
+    with subprocess.Popen(
+        line, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as run:
+        run.stdout.close()
+        run.stderr.read()
+    assert [row[1] for row in rows(tmp_path)[1:]] == words
 
 
 def test_a_picture_is_read_as_the_checkpoint_wants_it(

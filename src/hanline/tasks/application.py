@@ -17,6 +17,7 @@ from yaml import YAMLError
 from hanline.errors import HanlineError
 from hanline.tasks.command_help import print_help
 from hanline.tasks.config_check import check_config, explain, literal
+from hanline.tasks.streams import escape_what_streams_lack
 
 PACKAGE = Path(__file__).parents[1]
 # A wheel carries the configs inside the package; in a checkout they stand beside src.
@@ -31,6 +32,7 @@ def run(name: str, settings: type, task: Callable[[DictConfig], Any]) -> None:
         settings: a dataclass with the types of the config's own keys; its groups are not in it.
         task: the work. What it returns is what a sweep optimises.
     """
+    escape_what_streams_lack()
     if {"-h", "--help"} & set(sys.argv[1:]):
         print_help(CONF, name)
         return

@@ -4,6 +4,7 @@ import importlib
 import sys
 
 from hanline import __version__
+from hanline.tasks.streams import escape_what_streams_lack
 
 COMMANDS = {
     "train": "trains a recogniser",
@@ -22,6 +23,7 @@ MODULES = {"import": "import_weights"}
 
 def main() -> None:
     """Run the command that the first argument names."""
+    escape_what_streams_lack()
     name = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if name in ("-h", "--help"):
         print("Usage: hanline COMMAND [key=value …]\n")

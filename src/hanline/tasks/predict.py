@@ -44,11 +44,12 @@ def predict(config: DictConfig) -> None:
         for reading in reader.read(files):
             readings.append(reading)
             advance()
+    # Before anything is printed: no fault of a terminal or a pipe may cost the readings.
+    written = write_readings(Path(config.output_dir), paths, readings)
     print_readings(paths, readings, labels)
     figures = compare(dict(zip(paths, readings, strict=True)), labels)
     if figures.samples:
         print(summary(figures))
-    written = write_readings(Path(config.output_dir), paths, readings)
     print("written: " + ", ".join(str(path) for path in written))
     unread = sum(bool(reading.problem) for reading in readings)
     if unread:
