@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 EASYOCR := .venv-easyocr/.installed
 
-.PHONY: help demo test lint clean
+.PHONY: help demo crawl-demo test lint clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -16,8 +16,12 @@ demo: $(INSTALLED)  ## from nothing to a reading: draw, train, read unseen words
 	$(BIN)/hanline predict image_dir=demo_output/words checkpoint=demo_output/run/best_accuracy.ckpt output_dir=demo_output
 	@echo "made: the sets below data/, the run in demo_output/run, the words in demo_output/words"
 
+crawl-demo: $(INSTALLED)  ## two days of crawling a news site on this machine; about 10 seconds
+	$(BIN)/python crawler/demo.py
+
+# One thread each: more of them than there are cores wait for one another, ten times as long.
 test: lint $(EASYOCR)  ## everything that must hold: style, types, tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(INSTALLED)  ## style and types alone
 	$(BIN)/ruff check
@@ -39,5 +43,10 @@ $(EASYOCR): pyproject.toml constraints.txt
 	.venv-easyocr/bin/python -m pip install --quiet -c constraints.txt -e '.[easyocr]'
 	touch $(EASYOCR)
 
-clean:  ## remove what the commands have made here, except environments and saved_models
-	rm -rf data demo_output multirun outputs build dist .mypy_cache .pytest_cache .ruff_cache
+# Of data/ only the drawn sets, whose names end in a hash: crawled headlines live there too.
+FOUR := [0-9a-f][0-9a-f][0-9a-f][0-9a-f]
+HASH := $(FOUR)$(FOUR)$(FOUR)
+DRAWN := $(foreach part,train validation,data/$(part)-$(HASH) data/$(part)-$(HASH).partial*)
+
+clean:  ## remove what can be made again: drawn sets, the demo, builds, caches
+	rm -rf $(DRAWN) demo_output multirun outputs build dist .mypy_cache .pytest_cache .ruff_cache
