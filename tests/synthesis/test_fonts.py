@@ -97,10 +97,6 @@ class TestFontSet:
         assert [font.name for font in two[1:]] == ["b.ttf"]
         assert len(two) == 2
 
-    def test_digest_tells_sets_apart(self, two):
-        assert two.digest() == FontSet(reversed(two)).digest()
-        assert two.digest() != FontSet(two[:1]).digest()
-
 
 class TestFindFonts:
     def test_bundled_fonts_draw_korean(self, korean):

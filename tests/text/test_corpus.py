@@ -5,7 +5,7 @@ import pytest
 
 from hanline.errors import HanlineError
 from hanline.text.charset import Charset, named_charset
-from hanline.text.corpus import Corpus, Texts, describe_counts, read_headlines
+from hanline.text.corpus import Corpus, describe_counts, read_headlines
 
 
 def anything(text):
@@ -52,11 +52,9 @@ class TestSplit:
             Corpus([lines], seed=seed, max_words=3).texts(anything, anything) for seed in (7, 7, 8)
         )
         assert first == again
-        assert first.digest() == again.digest()
         assert {text.split("_")[0] for text in first.validation} != {
             text.split("_")[0] for text in other.validation
         }
-        assert first.digest() != other.digest()
 
     def test_validation_files(self, corpus_file):
         train = corpus_file("가 나", "다 라", "마 바", name="train.txt")
@@ -193,11 +191,6 @@ class TestCount:
     def test_none_at_all_is_refused(self, lines, counts):
         with pytest.raises(HanlineError, match="at least 1"):
             Corpus([lines]).texts(anything, anything, *counts)
-
-
-def test_digest_tells_training_from_validation():
-    assert Texts(["가", "나"], ["다"]).digest() != Texts(["가"], ["나", "다"]).digest()
-    assert Texts(["가", "나"], ["다"]).digest() != Texts(["나", "가"], ["다"]).digest()
 
 
 class TestReadHeadlines:

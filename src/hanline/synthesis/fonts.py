@@ -197,10 +197,6 @@ class FontSet(Sequence[Font]):
         """Whether some single font draws the whole text."""
         return self._mask(text) != 0
 
-    def digest(self) -> str:
-        """A hash of all the fonts' contents, in order."""
-        return hashlib.sha256("".join(font.digest() for font in self).encode()).hexdigest()
-
     def _mask(self, text: str) -> int:
         mask = (1 << len(self._fonts)) - 1
         for character in text:

@@ -1,6 +1,5 @@
 """Corpora: headlines from text files, and the texts to draw that are cut from them."""
 
-import hashlib
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -28,11 +27,6 @@ class Texts:
     train: list[str]
     validation: list[str]
     dropped: Counter[str] = field(default_factory=Counter)
-
-    def digest(self) -> str:
-        """A hash of all the texts, in order."""
-        joined = "\n".join([*self.train, "", *self.validation])
-        return hashlib.sha256(joined.encode()).hexdigest()
 
 
 class Corpus:
