@@ -48,6 +48,17 @@ class TestModes:
         noise(30, 20).save(tmp_path / "a.png")
         assert decode_image(tmp_path / "a.png").tobytes() == noise(30, 20).tobytes()
 
+    @pytest.mark.parametrize("orientation", range(1, 9))
+    def test_no_file_is_mapped_into_memory(self, encode, orientation, tmp_path):
+        # Pillow maps uncompressed TIFFs that it opens itself, and turns those wrongly.
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        content = encode(noise(30, 20, "L"), "TIFF", exif=exif)
+        (tmp_path / "a.tif").write_bytes(content)
+        from_path, from_bytes = decode_image(tmp_path / "a.tif"), decode_image(content)
+        assert from_path.size == from_bytes.size
+        assert from_path.tobytes() == from_bytes.tobytes()
+
     @pytest.mark.parametrize("mode", ["RGBA", "LA"])
     @pytest.mark.parametrize(("text", "paper"), [(0, 255), (255, 0), (60, 255), (200, 0)])
     @pytest.mark.parametrize("below", [0, 255])
@@ -172,13 +183,15 @@ class TestDamaged:
             with pytest.raises(ImageError):
                 decode_image(what)
 
-    def test_the_message_says_what_it_is(self, tmp_path):
+    def test_the_message_says_what_it_is(self, encode, tmp_path):
         with pytest.raises(ImageError, match="no image, or of a format"):
             decode_image(b"just text")
         with pytest.raises(ImageError, match="no such file"):
             decode_image(tmp_path / "missing.png")
-        with pytest.raises(ImageError, match="damaged image"):
+        with pytest.raises(ImageError, match="unreadable file: "):
             decode_image(tmp_path)
+        with pytest.raises(ImageError, match="damaged image"):
+            decode_image(encode(noise(30, 20))[:-30])
 
     def test_a_decompression_bomb(self):
         # 400 megapixels of one colour in 50 kB.

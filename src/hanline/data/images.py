@@ -56,21 +56,20 @@ def decode_image(file: Path | bytes) -> Image.Image:
     bits; what is transparent becomes the paper: white, or black below light text.
 
     Raises:
-        ImageError: it is no image, or a damaged or far too large one.
+        ImageError: it cannot be read, is no image, or a damaged or far too large one.
     """
+    content = file if isinstance(file, bytes) else _content(file)
     try:
         with warnings.catch_warnings():
             # Pillow warns from 89 megapixels on and refuses from 179 on; the latter is told below.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as image:
+            with Image.open(io.BytesIO(content)) as image:
                 image.load()
                 return _as_seen(image)
     except Image.DecompressionBombError as error:
         raise ImageError(f"too large: {error}") from error
     except Image.UnidentifiedImageError as error:
         raise ImageError("no image, or of a format that Pillow does not know") from error
-    except FileNotFoundError as error:
-        raise ImageError("no such file") from error
     except _DAMAGED as error:
         raise ImageError(f"damaged image: {error}") from error
 
@@ -86,6 +85,21 @@ def to_pixels(image: Image.Image, image_format: ImageFormat) -> np.ndarray:
         missing = image_format.width - width
         pixels = np.concatenate([pixels, np.repeat(pixels[:, -1:], missing, axis=1)], axis=1)
     return pixels.reshape(height, image_format.width, image_format.channels)
+
+
+def _content(file: Path) -> bytes:
+    """The bytes of an image file.
+
+    Pillow is never given a path: it would map an uncompressed TIFF into memory, where a file that
+    is cut short meanwhile ends the process, and scrambles it if its orientation tag says that it
+    lies on its side (Pillow 13.0).
+    """
+    try:
+        return file.read_bytes()
+    except FileNotFoundError as error:
+        raise ImageError("no such file") from error
+    except OSError as error:
+        raise ImageError(f"unreadable file: {error.strerror}") from error
 
 
 def _as_seen(image: Image.Image) -> Image.Image:

@@ -98,7 +98,7 @@ class Reader:
         decoded: list[np.ndarray | ImageError] = []
         for image in images:
             try:
-                decoded.append(to_pixels(decode_image(content(image)), self.image_format))
+                decoded.append(to_pixels(decode_image(image), self.image_format))
             except ImageError as error:
                 decoded.append(error)
         return decoded
@@ -113,23 +113,6 @@ class Reader:
             Reading(problem=str(image)) if isinstance(image, ImageError) else Reading(*next(read))
             for image in decoded
         ]
-
-
-def content(image: Path | bytes) -> bytes:
-    """The bytes of an image file.
-
-    Pillow is never given a path: it would map an uncompressed TIFF into memory, and scrambles it
-    then if its orientation tag says that it lies on its side (Pillow 13.0).
-
-    Raises:
-        ImageError: the file cannot be read.
-    """
-    try:
-        return image if isinstance(image, bytes) else image.read_bytes()
-    except FileNotFoundError as error:
-        raise ImageError("no such file") from error
-    except OSError as error:
-        raise ImageError(f"unreadable file: {error.strerror}") from error
 
 
 def _stacked(pixels: Sequence[np.ndarray]) -> torch.Tensor:
