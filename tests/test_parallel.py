@@ -1,0 +1,86 @@
+"""Work in processes of its own: results in order, and nothing left behind."""
+
+import subprocess
+import sys
+import time
+from itertools import count, islice
+from pathlib import Path
+
+import pytest
+
+from hanline.parallel import ordered_map
+
+# Two workers that each leave a file of their number. When their parent is killed one of them waits
+# for a task, and the other is in the midst of one.
+PROGRAM = """
+import os, time
+from pathlib import Path
+from hanline.parallel import ordered_map
+
+def work(number):
+    Path(f"{os.getpid()}.worker").touch()
+    time.sleep(0.5 if number % 2 else 1000)
+
+def tasks():
+    yield from range(2)
+    while True:
+        time.sleep(1)
+
+if __name__ == "__main__":
+    list(ordered_map(work, tasks(), processes=2))
+"""
+
+
+def negated(number):
+    time.sleep(0.01 * (number % 3))
+    return -number
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_results_come_in_order_of_endless_tasks(processes):
+    results = ordered_map(negated, count(), processes)
+    assert list(islice(results, 20)) == [-number for number in range(20)]
+    results.close()
+
+
+def failing(number):
+    raise KeyError(number)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_workers_error_is_raised_here(processes):
+    with pytest.raises(KeyError, match="7"):
+        list(ordered_map(failing, [7], processes))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_workers_end_with_a_killed_parent(tmp_path):
+    (tmp_path / "program.py").write_text(PROGRAM, encoding="utf-8")
+    parent = subprocess.Popen([sys.executable, "program.py"], cwd=tmp_path)
+    try:
+        workers = wait_for(lambda: len(found := {*tmp_path.glob("*.worker")}) == 2 and found)
+        time.sleep(1)
+        assert parent.poll() is None
+        assert all(map(runs, workers))
+    finally:
+        parent.kill()
+        parent.wait()
+    wait_for(lambda: not any(map(runs, workers)))
+
+
+def runs(worker: Path) -> bool:
+    """Whether a process is there and has not ended: init may be slow to collect it."""
+    try:
+        status = (Path("/proc") / worker.stem / "stat").read_text()
+    except OSError:
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"
+
+
+def wait_for(condition):
+    """What a condition gives once it holds."""
+    for _ in range(200):
+        if result := condition():
+            return result
+        time.sleep(0.1)
+    raise AssertionError("it never came to hold")
