@@ -57,9 +57,9 @@ class RecognizerModule(pl.LightningModule):
     def validation_step(self, batch: Batch, batch_index: int) -> dict[str, Any]:
         """Measure a batch; what it read goes to the callbacks, which show some of it."""
         features = self.recognizer.features(batch.images)
-        loss = self.recognizer.prediction.loss(features, batch.labels)
+        losses, counts = self.recognizer.prediction.losses(features, batch.labels)
         texts, confidences = self.recognizer.prediction.decode(self.recognizer.prediction(features))
-        self.metrics.update(batch.labels, texts, loss)
+        self.metrics.update(batch.labels, texts, losses, counts)
         return {"texts": texts, "confidences": confidences}
 
     def on_validation_epoch_end(self) -> None:

@@ -10,12 +10,15 @@ from hanline.text.metrics import Comparison
 
 # Similarities and losses are summed in millionths.
 FRACTIONS = 1_000_000
+# What counts of a label's loss at most, so that the sum stays a 64-bit number.
+LARGEST = 1_000_000
 
 
 class ReadingMetrics(Metric):
     """Accuracy, normalised edit distance and CER of readings, in percent, and the mean loss.
 
-    All sums are whole numbers, so that no order of adding them up can change a figure.
+    All sums are whole numbers, so that no order of adding them up can change a figure. A loss that
+    is not finite makes the mean NaN.
     """
 
     full_state_update = False
@@ -25,27 +28,46 @@ class ReadingMetrics(Metric):
     distance: Tensor
     characters: Tensor
     loss: Tensor
+    loss_count: Tensor
+    not_finite: Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        for name in ("samples", "correct", "similarity", "distance", "characters", "loss"):
+        for name in (
+            *("samples", "correct", "similarity", "distance", "characters"),
+            *("loss", "loss_count", "not_finite"),
+        ):
             self.add_state(name, torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
-    def update(self, labels: Sequence[str], texts: Sequence[str], loss: Tensor) -> None:
-        """Add a batch: its labels, what was read, and its mean loss."""
+    def update(
+        self, labels: Sequence[str], texts: Sequence[str], losses: Tensor, counts: Tensor
+    ) -> None:
+        """Add a batch: its B labels and what was read.
+
+        Args:
+            labels, texts: B each.
+            losses, counts: (B,) each, as :meth:`Prediction.losses` gives them.
+        """
         comparison = Comparison.of(labels, texts)
         self.samples += comparison.samples
         self.correct += comparison.correct
         self.similarity += round(comparison.similarity * FRACTIONS)
         self.distance += comparison.distance
         self.characters += comparison.characters
-        self.loss += (loss.detach().float() * (comparison.samples * FRACTIONS)).round().long()
+        losses = losses.detach().float()
+        # No whole number stands for NaN and infinity.
+        finite = losses.isfinite()
+        counted = losses.where(finite, 0).clamp(max=LARGEST)
+        self.loss += (counted * FRACTIONS).round().long().sum()
+        self.loss_count += counts.sum()
+        self.not_finite += (~finite).sum()
 
     def compute(self) -> dict[str, Tensor]:
+        loss = self.loss / FRACTIONS / self.loss_count
         return {
             "samples": self.samples.float(),
             "accuracy": 100 * self.correct / self.samples,
             "norm_ed": 100 * self.similarity / FRACTIONS / self.samples,
             "cer": 100 * self.distance / self.characters,
-            "loss": self.loss / FRACTIONS / self.samples,
+            "loss": loss.where(self.not_finite == 0, torch.nan),
         }

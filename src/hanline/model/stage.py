@@ -32,8 +32,16 @@ class Prediction(Stage):
         """Features (B, T, D') → raw scores (B, T, classes)."""
 
     @abstractmethod
+    def losses(self, features: Tensor, labels: list[str]) -> tuple[Tensor, Tensor]:
+        """Each label's loss, a sum over its parts, and how many those are; both (B,).
+
+        All labels' losses over all labels' parts are the mean loss, whatever batches they came in.
+        """
+
     def loss(self, features: Tensor, labels: list[str]) -> Tensor:
         """The mean loss of a batch of labels, a scalar."""
+        losses, counts = self.losses(features, labels)
+        return losses.sum() / counts.sum()
 
     @abstractmethod
     def decode(self, scores: Tensor) -> tuple[list[str], list[float]]:

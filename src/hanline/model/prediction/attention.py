@@ -77,8 +77,8 @@ class AttentionPrediction(Prediction):
         scores: Tensor = self.generator(torch.stack(hidden, dim=1))
         return scores
 
-    def loss(self, features: Tensor, labels: list[str]) -> Tensor:
-        """The mean cross-entropy of the characters and ends of the batch, teacher-forced.
+    def losses(self, features: Tensor, labels: list[str]) -> tuple[Tensor, Tensor]:
+        """The cross-entropy of each label's characters and end, teacher-forced, and their number.
 
         Steps past the end of the longest label cannot count, so they are not taken.
         """
@@ -92,9 +92,11 @@ class AttentionPrediction(Prediction):
             row[len(label) + 1] = END
         classes = classes.to(features.device)
         scores = self.teacher_forced(features, classes[:, :-1])
-        return F.cross_entropy(
-            scores.flatten(0, 1).float(), classes[:, 1:].flatten(), ignore_index=GO
+        targets = classes[:, 1:]
+        losses = F.cross_entropy(
+            scores.flatten(0, 1).float(), targets.flatten(), ignore_index=GO, reduction="none"
         )
+        return losses.view_as(targets).sum(dim=1), (targets != GO).sum(dim=1)
 
     def decode(self, scores: Tensor) -> tuple[list[str], list[float]]:
         """Scores (B, steps, classes) → texts up to their end, and the product of the

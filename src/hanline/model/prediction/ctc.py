@@ -32,15 +32,16 @@ class CTCPrediction(Prediction):
         scores: Tensor = self.linear(features)
         return scores
 
-    def loss(self, features: Tensor, labels: list[str]) -> Tensor:
-        """The mean over the batch of each label's loss per character.
+    def losses(self, features: Tensor, labels: list[str]) -> tuple[Tensor, Tensor]:
+        """Each label's loss per character, which counts as one.
 
         A label that is longer than the features have steps for cannot be aligned and counts 0.
         """
         index, first = self.charset.index, self.first_character
         classes = [[index[c] + first for c in label] for label in labels]
         lengths = torch.tensor([max(1, len(label)) for label in labels], device=features.device)
-        return (ctc_losses(self(features), classes) / lengths).mean()
+        losses = ctc_losses(self(features), classes) / lengths
+        return losses, torch.ones_like(lengths)
 
     def decode(self, scores: Tensor) -> tuple[list[str], list[float]]:
         """Scores (B, T, classes) → the best path's texts, and the product of its probabilities."""
