@@ -66,7 +66,28 @@ WRONG = {
     "choice without its file": (["charset=file"], "charset.path", "charset.path=…"),
     "unknown target": (["optimizer._target_=torch.optim.SGDD"], "optimizer._target_", "SGDD"),
     "one of a sweep": (["-m", "model=crnn,modle"], "model has no choice 'modle'", "trba"),
-    "missing plugin": (["hydra/sweeper=optun"], "hydra/sweeper", "hanline[sweep]"),
+    "missing plugin": (["hydra/sweeper=optun"], "hydra/sweeper", ".[sweep]"),
+    "key of another choice": (
+        ["optimizer.rho=0.9"],
+        "'optimizer.rho'",
+        "it belongs to optimizer=adadelta",
+    ),
+    "key of another choice, added": (
+        ["+optimizer.rho=0.9"],
+        "'optimizer.rho'",
+        "it belongs to optimizer=adadelta",
+    ),
+    "key of another choice of a stage": (
+        ["model.transformation.num_fiducial=20"],
+        "'model.transformation.num_fiducial'",
+        "it belongs to model/transformation=tps",
+    ),
+    "key of several other choices": (
+        ["experiment=demo", "model.feature_extraction.out_channels=64"],
+        "'model.feature_extraction.out_channels'",
+        "belongs to model/feature_extraction=rcnn or model/feature_extraction=resnet or "
+        "model/feature_extraction=vgg",
+    ),
     "missing folder of configs": (["--config-dir", "nowhere"], "nowhere", "not found"),
 }
 
@@ -152,6 +173,11 @@ EXPERIMENTS = {
     "misspelt key": ("data:\n  batch_sise: 3\n", "'data.batch_sise'", "data.batch_size"),
     "misspelt top-level key": ("imge:\n  height: 3\n", "'imge'", "image"),
     "misspelt nested key": ("image:\n  heigth: 3\n", "'image.heigth'", "image.height"),
+    "key of another choice": (
+        "optimizer:\n  rho: 0.9\n",
+        "'optimizer.rho'",
+        "it belongs to optimizer=adadelta",
+    ),
     "misspelt callback": (
         "callbacks:\n  reading_gird:\n    images: 3\n",
         "'callbacks.reading_gird.images'",

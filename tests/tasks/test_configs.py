@@ -251,9 +251,11 @@ def test_every_experiment_makes_a_model(name):
     recognizer(config)
 
 
+@pytest.mark.parametrize("feature_extraction", ["vgg", "rcnn", "resnet"])
 @pytest.mark.parametrize("name", choices("sweep"))
-def test_every_sweep_varies_keys_that_there_are(name):
+def test_every_sweep_varies_keys_that_there_are(name, feature_extraction):
     overrides = [f"sweep={name}", "hydra.runtime.output_dir=x"]
+    overrides.append(f"model/feature_extraction={feature_extraction}")
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("train", overrides, return_hydra_config=True)
     assert config.hydra.mode.name == "MULTIRUN"

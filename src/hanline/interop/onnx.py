@@ -336,7 +336,7 @@ def _require(*packages: str) -> None:
 
     missing = [package for package in packages if importlib.util.find_spec(package) is None]
     if missing:
-        raise HanlineError(f'ONNX needs {" and ".join(missing)}: pip install "hanline[onnx]"')
+        raise HanlineError(f'ONNX needs {" and ".join(missing)}: pip install ".[onnx]"')
 
 
 @contextmanager

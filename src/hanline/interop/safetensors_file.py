@@ -91,6 +91,6 @@ def _package() -> Any:
         import safetensors.torch
     except ImportError as error:
         raise HanlineError(
-            'safetensors files need the package of that name: pip install "hanline[safetensors]"'
+            'safetensors files need the package of that name: pip install ".[safetensors]"'
         ) from error
     return safetensors.torch

@@ -189,7 +189,7 @@ def _trdg() -> "_Trdg":
     except ImportError as error:
         raise HanlineError(
             f"the trdg look needs trdg and what it imports ({error}): "
-            'pip install "hanline[trdg]" and pip install --no-deps trdg==1.8.0'
+            'pip install ".[trdg]" and pip install --no-deps trdg==1.8.0'
         ) from error
 
 

@@ -95,8 +95,9 @@ def explain(error: Exception, conf: Path, name: str) -> str:
         return f"there is a key {there[1]!r} already: write it without +"
     key = re.search(r"Could not (?:override|append|delete)[^']*'([^']+)'", message)
     if key:
-        near = nearest(key[1].split("@")[0], _all_keys(conf, name))
-        return f"there is no key {key[1]!r} for this command{near}; --help lists them all"
+        path = key[1].split("@")[0]
+        hint = _owners(path, conf / f"{name}.yaml") or nearest(path, _all_keys(conf, name))
+        return f"there is no key {key[1]!r} for this command{hint}; --help lists them all"
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         return _no_choice(*error.missing_cfg_file.rpartition("/")[::2], error.options or (), conf)
     if error.__cause__ and not isinstance(error.__cause__, HydraException):
@@ -114,8 +115,24 @@ def _no_choice(group: str, choice: str, options: Iterable[str], conf: Path) -> s
         f"there are: {', '.join(choices)}"
     )
     if group.startswith("hydra/"):
-        message += '; plugins of Hydra are installed apart, as with pip install "hanline[sweep]"'
+        message += '; plugins of Hydra are installed apart, as with pip install ".[sweep]"'
     return message
+
+
+def _owners(key: str, own_file: Path) -> str:
+    """The choices that have a key, as the middle of a sentence; empty if none has it.
+
+    Such a key is no misspelling: it belongs to a choice that has not been made.
+    """
+    conf = own_file.parent
+    owners = [
+        f"{file.parent.relative_to(conf).as_posix()}={file.stem}"
+        for group in groups(own_file)
+        for file in sorted((conf / group).rglob("*.yaml"))
+        # Experiments and the like have keys of everything.
+        if (place := package(conf, file)) and key in flat(place, load(file))
+    ]
+    return f" as it is composed (it belongs to {' or '.join(owners)})" if owners else ""
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -162,7 +179,7 @@ def _check_node(path: str, node: Any, own_file: Path) -> None:
     else:
         # The code itself hands in what has no default and is not given.
         keys = [key for key, p in parameters.items() if key in given or p.default is not p.empty]
-        _check_keys(path, given, keys)
+        _check_keys(path, given, keys, own_file=own_file)
         hints = {key: parameter.annotation for key, parameter in parameters.items()}
     for key, value in given.items():
         here = f"{path}.{key}"
@@ -218,16 +235,21 @@ def _parameters(path: str, target: str) -> dict[str, inspect.Parameter] | None:
 
 
 def _check_keys(
-    path: str, given: Mapping[str, Any], known: Iterable[str], other_known: Iterable[str] = ()
+    path: str,
+    given: Mapping[str, Any],
+    known: Iterable[str],
+    other_known: Iterable[str] = (),
+    own_file: Path | None = None,
 ) -> None:
     known = set(known)
     below = f"{path}." if path else ""
     for key in given:
         if key not in known:
             takes = sorted(known | set(other_known))
-            near = nearest(below + key, [below + other for other in takes])
+            hint = _owners(below + key, own_file) if own_file else ""
+            hint = hint or nearest(below + key, [below + other for other in takes])
             raise HanlineError(
-                f"there is no key {below + key!r}{near}; "
+                f"there is no key {below + key!r}{hint}; "
                 f"{path or 'this command'} takes: {', '.join(takes) or 'no keys'}"
             )
 
