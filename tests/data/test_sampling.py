@@ -133,7 +133,10 @@ class TestValidationBatches:
     @pytest.mark.parametrize("size", [1, 2, 10, 23])
     @pytest.mark.parametrize("batch_size", [1, 4, 50])
     def test_every_sample_once_on_one_rank(self, size, batch_size, world_size):
-        ranks = [ValidationBatches(size, batch_size, r, world_size) for r in range(world_size)]
+        ranks = [
+            ValidationBatches([100] * size, batch_size, 100, r, world_size)
+            for r in range(world_size)
+        ]
         drawn = [i for rank in ranks for batch in rank for i in batch]
         assert sorted(drawn) == list(range(size))
         for rank in ranks:
@@ -141,5 +144,5 @@ class TestValidationBatches:
             assert all(0 < len(batch) <= batch_size for batch in rank)
 
     def test_in_order(self):
-        assert list(ValidationBatches(7, 3)) == [[0, 1, 2], [3, 4, 5], [6]]
-        assert list(ValidationBatches(7, 3, 1, 2)) == [[1, 3, 5]]
+        assert list(ValidationBatches([100] * 7, 3, 100)) == [[0, 1, 2], [3, 4, 5], [6]]
+        assert list(ValidationBatches([100] * 7, 3, 100, 1, 2)) == [[1, 3, 5]]

@@ -93,7 +93,7 @@ def stage_names(model):
 
 
 def test_there_is_a_preset_for_every_architecture():
-    assert set(choices("model")) == {*ALL_24, *NAMED, "none_compact_bilstm_ctc"}
+    assert set(choices("model")) == {*ALL_24, *NAMED, "none_compact_bilstm_ctc", "headline"}
 
 
 @pytest.mark.parametrize("name", [*ALL_24, "none_compact_bilstm_ctc"])
@@ -230,7 +230,7 @@ def test_all_data_are_made(name):
     data = instantiate(config.data, charset=Charset("가나"), corpus=later, synthesis=later)
     assert isinstance(data, TextImageData)
     assert data.image_format.width == config.image.width == 100
-    assert (data.train_dir is None) == (name == "synthetic")
+    assert (data.train_dir is None) == (name != "lmdb")
 
 
 @pytest.mark.parametrize("name", choices("synthesis"))

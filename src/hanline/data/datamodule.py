@@ -1,11 +1,13 @@
 """The data of a run: sets that are given, or drawn from the corpus, as batches."""
 
 import logging
+import sys
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
@@ -14,7 +16,7 @@ from hanline.data.dataset import Batch, LabelRules, LMDBDataset, as_is, batch_of
 from hanline.data.drawn_sets import DrawnSets, choose_texts
 from hanline.data.images import ImageFormat
 from hanline.data.lmdb_store import find_sets
-from hanline.data.sampling import TrainingBatches, ValidationBatches
+from hanline.data.sampling import LikeWidthBatches, LikeWidths, TrainingBatches, ValidationBatches
 from hanline.errors import HanlineError
 from hanline.parallel import available_cpus
 from hanline.synthesis.drawing import Synthesis
@@ -87,50 +89,56 @@ class TextImageData(pl.LightningDataModule):
 
     def prepare_data(self) -> None:
         """Draw the sets that are not given, unless they are there. Runs in one process."""
-        for part, given in (("train", self.train_dir), ("validation", self.validation_dir)):
+        for part, given in self._stored_parts.items():
             if given is None:
                 self.drawn.make(part)
 
     def setup(self, stage: str | None = None) -> None:
         """Open the sets and choose their samples. Runs in every process."""
         train_root = Path(self.train_dir) if self.train_dir else self.drawn.path("train")
-        validation_root = (
-            Path(self.validation_dir) if self.validation_dir else self.drawn.path("validation")
-        )
         self.train_groups = [
             LMDBDataset(paths, self.image_format, self.rules, self.total_data_usage_ratio)
             for paths in select_sets(train_root, self.select_data)
         ]
-        self.validation = LMDBDataset(find_sets(validation_root), self.image_format, self.rules)
-        for name, dataset in self._named_datasets():
-            logger.info(
-                "%s: %d samples; left out %s", name, len(dataset), describe_counts(dataset.unfit)
-            )
+        for name, group in zip(self.select_data or ["training"], self.train_groups, strict=True):
+            _tell(name, group)
+        self._open_validation()
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """The batches that are still to come in this run."""
         trainer = self._trainer()
-        ratios = self.batch_ratio or [len(group) for group in self.train_groups]
-        batches = TrainingBatches(
-            sizes=[len(group) for group in self.train_groups],
-            ratios=ratios,
-            batch_size=self.batch_size,
-            steps=trainer.max_steps * trainer.accumulate_grad_batches,
-            seed=self.seed,
-            first_step=trainer.global_step * trainer.accumulate_grad_batches,
-            rank=trainer.global_rank,
-            world_size=trainer.world_size,
+        run: Any = {
+            "steps": trainer.max_steps * trainer.accumulate_grad_batches,
+            "first_step": trainer.global_step * trainer.accumulate_grad_batches,
+            "rank": trainer.global_rank,
+            "world_size": trainer.world_size,
+        }
+        sizes = [len(group) for group in self.train_groups]
+        taken = partial(
+            TrainingBatches, sizes=sizes, ratios=self.batch_ratio or sizes, seed=self.seed
         )
         dataset = Groups(self.train_groups)
-        return self._loader(dataset, batches)
+        if self.image_format.width is not None:
+            return self._loader(dataset, taken(batch_size=self.batch_size, **run))
+        like = LikeWidths(self.batch_size, self.seed)
+        chunks = partial(taken, batch_size=like.chunk_size, steps=sys.maxsize)
+        return self._loader(dataset, LikeWidthBatches(chunks, dataset.aspects(), like, **run))
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Every validation sample once."""
         if self.validation is None:
             raise RuntimeError("setup() comes before val_dataloader()")
         trainer = self._trainer()
+        if self.image_format.width is not None:
+            widths = [self.image_format.width] * len(self.validation)
+        else:
+            widths = [self.image_format.own_width(a) for a in self.validation.aspects()]
         batches = ValidationBatches(
-            len(self.validation), self.batch_size, trainer.global_rank, trainer.world_size
+            widths,
+            self.batch_size,
+            self.image_format.usual_width,
+            trainer.global_rank,
+            trainer.world_size,
         )
         return self._loader(self.validation, batches)
 
@@ -151,6 +159,16 @@ class TextImageData(pl.LightningDataModule):
     def damaged(self) -> int:
         """How many samples have been skipped so far because their image is damaged."""
         return sum(dataset.damaged for _, dataset in self._named_datasets())
+
+    @property
+    def _stored_parts(self) -> dict[str, str | None]:
+        """The parts that are sets on disk, and where each is; None where it is drawn."""
+        return {"train": self.train_dir, "validation": self.validation_dir}
+
+    def _open_validation(self) -> None:
+        root = Path(self.validation_dir) if self.validation_dir else self.drawn.path("validation")
+        self.validation = LMDBDataset(find_sets(root), self.image_format, self.rules)
+        _tell("validation", self.validation)
 
     def _named_datasets(self) -> list[tuple[str, LMDBDataset]]:
         names = self.select_data or ["training"]
@@ -193,7 +211,15 @@ class Groups(torch.utils.data.Dataset[Batch]):
         for group in self.groups:
             samples += group.samples([i - start for i in indices if 0 <= i - start < len(group)])
             start += len(group)
-        return batch_of(samples)
+        return batch_of(samples, self.groups[0].image_format)
+
+    def aspects(self) -> np.ndarray:
+        """Every image's width as a multiple of its height."""
+        return np.concatenate([group.aspects() for group in self.groups])
+
+
+def _tell(name: str, dataset: LMDBDataset) -> None:
+    logger.info("%s: %d samples; left out %s", name, len(dataset), describe_counts(dataset.unfit))
 
 
 def select_sets(root: Path, select_data: Sequence[str] | None) -> list[list[Path]]:

@@ -1,5 +1,6 @@
 """Samples of LMDB sets, as batches of pixels and labels."""
 
+import contextlib
 import logging
 import unicodedata
 from collections import Counter
@@ -11,10 +12,11 @@ from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from hanline.data.images import ImageError, ImageFormat, decode_image, to_pixels
+from hanline.data.images import ImageError, ImageFormat, aspect_of, decode_image, to_pixels
 from hanline.data.lmdb_store import LMDBStore
 from hanline.errors import HanlineError
 from hanline.text.charset import Charset
@@ -118,10 +120,23 @@ class LMDBDataset(Dataset[Batch]):
         return self.__getitems__([index])
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
-        return batch_of(self.samples(indices))
+        return batch_of(self.samples(indices), self.image_format)
 
-    def samples(self, indices: Sequence[int]) -> list[tuple[np.ndarray, str]]:
-        """Pixels (H, W, C) and labels; what is damaged is counted, named and left out."""
+    def aspects(self) -> np.ndarray:
+        """The width of each image as a multiple of its height, from the files' first bytes."""
+        aspects = np.ones(len(self))
+        place = 0
+        for store, kept in zip(self.stores, self._kept, strict=True):
+            for start in range(0, len(kept), _READ_AT_A_TIME):
+                for content, _ in store.read(kept[start : start + _READ_AT_A_TIME].tolist()):
+                    # What is damaged is told of when it is decoded.
+                    with contextlib.suppress(ImageError):
+                        aspects[place] = aspect_of(content)
+                    place += 1
+        return aspects
+
+    def samples(self, indices: Sequence[int]) -> list[tuple[Image.Image, str]]:
+        """Images and labels; what is damaged is counted, named and left out."""
         samples = []
         set_numbers = np.searchsorted(self._ends, indices, side="right")
         starts = self._ends - [len(kept) for kept in self._kept]
@@ -131,12 +146,12 @@ class LMDBDataset(Dataset[Batch]):
             numbers = self._kept[set_number][within].tolist()
             for number, (content, label) in zip(numbers, store.read(numbers), strict=True):
                 try:
-                    pixels = to_pixels(decode_image(content), self.image_format)
+                    image = decode_image(content)
                 except ImageError as error:
                     self._damaged += 1
                     logger.warning("skipped image %d of %s: %s", number + 1, store.path, error)
                     continue
-                samples.append((pixels, self.rules.apply(label)))
+                samples.append((image, self.rules.apply(label)))
         return samples
 
     def _fit_samples(self, store: LMDBStore, usage_ratio: float) -> np.ndarray:
@@ -156,8 +171,11 @@ class LMDBDataset(Dataset[Batch]):
         return np.array(kept, dtype=np.int64)
 
 
-def batch_of(samples: Sequence[tuple[np.ndarray, str]]) -> Batch:
-    """One batch of pixels (H, W, C) and labels.
+_READ_AT_A_TIME = 1024
+
+
+def batch_of(samples: Sequence[tuple[Image.Image, str]], image_format: ImageFormat) -> Batch:
+    """One batch of images and labels; where widths follow the images, all get their mean width.
 
     Raises:
         HanlineError: there are none, since all images of the batch are damaged.
@@ -167,7 +185,9 @@ def batch_of(samples: Sequence[tuple[np.ndarray, str]]) -> Batch:
             "every image of a batch is damaged; the warnings above name them. Pack the set anew "
             "with hanline pack, which leaves such images out"
         )
-    pixels, labels = zip(*samples, strict=True)
+    images, labels = zip(*samples, strict=True)
+    width = image_format.own_width(sum(i.width / i.height for i in images) / len(images))
+    pixels = [to_pixels(image, image_format, width) for image in images]
     # (B, H, W, C) seen as (B, C, H, W) is the layout that convolutions like best.
     return Batch(torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2), list(labels))
 

@@ -28,25 +28,53 @@ class ImageFormat:
     """What a recogniser takes.
 
     Attributes:
-        height, width: in pixels.
+        height: in pixels.
+        width: in pixels; None lets it follow the image, see :meth:`own_width`.
         channels: 1 grey, 3 RGB.
         keep_ratio: keep the ratio of width to height and repeat the last column up to the width,
             rather than stretch the image to it.
     """
 
     height: int
-    width: int
+    width: int | None
     channels: int
     keep_ratio: bool
 
     def __post_init__(self) -> None:
-        if min(self.height, self.width) < 1:
+        if self.width is None and not self.keep_ratio:
+            raise HanlineError(
+                "image.width is null, so that lines keep their ratio: set image.keep_ratio=true too"
+            )
+        if min(self.height, self.width or 1) < 1:
             raise HanlineError(
                 f"image.height is {self.height} and image.width is {self.width}: an image has "
                 "at least one pixel"
             )
         if self.channels not in (1, 3):
             raise HanlineError(f"image.channels is {self.channels}: it is 1 (grey) or 3 (RGB)")
+
+    def own_width(self, aspect: float) -> int:
+        """The width that an image of a ratio of width to height has for the recogniser.
+
+        Where it follows the image it is one of a few dozen, each a little wider than the one
+        before, so that many lines have the same and share a batch without any padding: a line is
+        stretched by at most 2.5 %. What is shorter than two heights is extended to them, what is
+        longer than 64 is squeezed.
+        """
+        if self.width is not None:
+            return self.width
+        longer = min(max(aspect / SHORTEST, 1.0), _LONGEST / SHORTEST)
+        steps = round(math.log(longer) / math.log(_STEP))
+        return 4 * round(self.height * SHORTEST * _STEP**steps / 4)
+
+    @property
+    def usual_width(self) -> int:
+        """Of a line, in pixels, by which a batch is measured."""
+        return self.width or 10 * self.height
+
+
+# Of an image whose width follows it, as multiples of its height; and from one width to the next.
+SHORTEST, _LONGEST, _STEP = 2, 64, 1.05
 
 
 def decode_image(file: Path | bytes) -> Image.Image:
@@ -74,17 +102,42 @@ def decode_image(file: Path | bytes) -> Image.Image:
         raise ImageError(f"damaged image: {error}") from error
 
 
-def to_pixels(image: Image.Image, image_format: ImageFormat) -> np.ndarray:
-    """An image of mode L or RGB → uint8 (H, W, C), resized bicubically."""
+def aspect_of(content: bytes) -> float:
+    """The width of an image as a multiple of its height, without decoding it.
+
+    Raises:
+        ImageError: it is no image.
+    """
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            return image.width / image.height
+    except (*_DAMAGED, Image.DecompressionBombError) as error:
+        raise ImageError(f"damaged image: {error}") from error
+
+
+def to_pixels(
+    image: Image.Image, image_format: ImageFormat, width: int | None = None
+) -> np.ndarray:
+    """An image of mode L or RGB → uint8 (H, W, C), resized bicubically.
+
+    Args:
+        width: W, where it follows the image: that of the batch; None takes the image's own.
+    """
     image = image.convert("L" if image_format.channels == 1 else "RGB")
-    height, width = image_format.height, image_format.width
-    if image_format.keep_ratio:
-        width = max(1, min(width, math.ceil(height * image.width / image.height)))
-    pixels = np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
-    if width < image_format.width:
-        missing = image_format.width - width
-        pixels = np.concatenate([pixels, np.repeat(pixels[:, -1:], missing, axis=1)], axis=1)
-    return pixels.reshape(height, image_format.width, image_format.channels)
+    height = image_format.height
+    natural = height * image.width / image.height
+    if image_format.width is not None:
+        width = image_format.width
+        inner = max(1, min(width, math.ceil(natural))) if image_format.keep_ratio else width
+    else:
+        width = width or image_format.own_width(image.width / image.height)
+        # What is too short for stretching is extended.
+        short = natural < SHORTEST * height
+        inner = max(1, min(round(natural), width)) if short else width
+    pixels = np.asarray(image.resize((inner, height), Image.Resampling.BICUBIC))
+    if inner < width:
+        pixels = np.concatenate([pixels, np.repeat(pixels[:, -1:], width - inner, axis=1)], axis=1)
+    return pixels.reshape(height, width, image_format.channels)
 
 
 def _content(file: Path) -> bytes:

@@ -1,7 +1,6 @@
 """Which samples make which batch: decided by the seed and the step alone."""
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -104,22 +103,138 @@ class TrainingBatches:
         return np.concatenate(taken) if taken else np.empty(0, dtype=np.int64)
 
 
-class ValidationBatches:
-    """Every sample once, in order; with several devices, every sample on one of them.
+class LikeWidths:
+    """Batches of lines of like width, and of like size in pixels.
+
+    Lines are taken ``batch_size * GROUPS`` at a time, as a chunk, sorted by width and cut into
+    ``GROUPS`` batches; wide lines share theirs with few. Batches of several chunks take turns, so
+    that neighbouring steps have nothing in common. A chunk is the same whoever cuts it and
+    whenever, so a run goes on at any step.
 
     Args:
-        size: how many samples there are.
-        batch_size: samples a step on one device.
+        batch_size: lines in a batch, on average.
+        seed: decides the order of a chunk's batches.
+    """
+
+    GROUPS = 32
+    CHUNKS_AT_A_TIME = 4
+
+    def __init__(self, batch_size: int, seed: int) -> None:
+        self.batch_size = batch_size
+        self.seed = seed
+
+    @property
+    def chunk_size(self) -> int:
+        """How many lines a chunk has."""
+        return self.batch_size * self.GROUPS
+
+    def place(self, batch: int) -> tuple[int, int]:
+        """The chunk of the run's ``batch``-th batch, and which of the chunk's batches it is."""
+        turn, place = divmod(batch, self.GROUPS * self.CHUNKS_AT_A_TIME)
+        group, chunk = divmod(place, self.CHUNKS_AT_A_TIME)
+        return turn * self.CHUNKS_AT_A_TIME + chunk, group
+
+    def cut(self, chunk: int, widths: Sequence[float]) -> list[np.ndarray]:
+        """The places in the chunk of each batch's lines, in the order in which batches come.
+
+        Args:
+            chunk: its number.
+            widths: of its lines, in any measure.
+        """
+        order = np.argsort(widths, kind="stable")
+        # A batch takes the memory of its widest line times the number of its lines.
+        pixels = np.cumsum(np.asarray(widths, dtype=np.float64)[order])
+        ends = np.searchsorted(pixels, pixels[-1] * np.arange(1, self.GROUPS) / self.GROUPS)
+        # Every batch has a line at least.
+        ends = np.maximum.accumulate(np.maximum(ends, np.arange(1, self.GROUPS)))
+        ends = np.minimum(ends, len(order) - self.GROUPS + np.arange(1, self.GROUPS))
+        batches = np.split(order, ends)
+        turns = np.random.default_rng([self.seed, chunk]).permutation(self.GROUPS)
+        return [batches[turn] for turn in turns]
+
+
+class LikeWidthBatches:
+    """The batches of a run where widths follow the images; see :class:`LikeWidths`.
+
+    Args:
+        chunks: makes chunks of samples, from the run's ``first_step``-th on.
+        aspects: every sample's width as a multiple of its height.
+        like: how chunks are cut.
+        steps: batches of the whole run on this device.
+        first_step: how many steps are done already.
+        rank, world_size: this device, and how many there are; they take turns.
+    """
+
+    def __init__(
+        self,
+        chunks: Callable[..., TrainingBatches],
+        aspects: np.ndarray,
+        like: LikeWidths,
+        steps: int,
+        first_step: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.chunks = chunks
+        self.aspects = aspects
+        self.like = like
+        self.steps = steps
+        self.first_step = first_step
+        self.rank = rank
+        self.world_size = world_size
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __iter__(self) -> Iterator[list[int]]:
+        number, cut = -1, {}
+        coming = None
+        for step in range(self.first_step, self.steps):
+            chunk, group = self.like.place(step * self.world_size + self.rank)
+            if coming is None:
+                number = chunk - chunk % self.like.CHUNKS_AT_A_TIME
+                coming = iter(self.chunks(first_step=number))
+            while number <= chunk:
+                indices = np.array(next(coming))
+                cut[number] = [
+                    indices[places] for places in self.like.cut(number, self.aspects[indices])
+                ]
+                cut.pop(number - 2 * self.like.CHUNKS_AT_A_TIME, None)
+                number += 1
+            yield cut[chunk][group].tolist()
+
+
+class ValidationBatches:
+    """Every sample once; with several devices, every sample on one of them.
+
+    Args:
+        widths: each sample's, in pixels as the recogniser sees it. A batch has samples of one width
+            only, so no reading depends on what shares its batch.
+        batch_size: samples of ``usual_width`` in a batch; of wider ones it has fewer.
+        usual_width: in pixels.
         rank, world_size: this device, and how many there are.
     """
 
-    def __init__(self, size: int, batch_size: int, rank: int = 0, world_size: int = 1) -> None:
-        self.indices = range(rank, size, world_size)
-        self.batch_size = batch_size
+    def __init__(
+        self,
+        widths: Sequence[int],
+        batch_size: int,
+        usual_width: int,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        of_width: dict[int, list[int]] = {}
+        for index in range(rank, len(widths), world_size):
+            of_width.setdefault(widths[index], []).append(index)
+        self.batches = [
+            indices[start : start + size]
+            for width, indices in sorted(of_width.items())
+            for size in [max(1, batch_size * usual_width // width)]
+            for start in range(0, len(indices), size)
+        ]
 
     def __len__(self) -> int:
-        return math.ceil(len(self.indices) / self.batch_size)
+        return len(self.batches)
 
     def __iter__(self) -> Iterator[list[int]]:
-        for start in range(0, len(self.indices), self.batch_size):
-            yield list(self.indices[start : start + self.batch_size])
+        return iter(self.batches)

@@ -198,5 +198,8 @@ def _is_complete(spec: dict[str, Any]) -> bool:
         and isinstance(spec["charset"], str)
         and isinstance(image, dict)
         and set(image) == set(IMAGE)
-        and all(isinstance(value, int) for value in image.values())
+        and all(
+            isinstance(value, int) or (name == "width" and value is None)
+            for name, value in image.items()
+        )
     )

@@ -20,7 +20,8 @@ class Recognizer(nn.Module):
             ``_target_``, a class below ``hanline.model``, and its own numbers.
         charset: the characters it reads, in the order of their classes.
         image: ``height`` and ``width`` in pixels, ``channels`` (1 grey, 3 RGB), and
-            ``keep_ratio``, which those who prepare images for it heed.
+            ``keep_ratio``, which those who prepare images for it heed. A width of None lets it
+            follow the image, which a transformation that resamples to a fixed grid refuses.
         max_label_length: the most characters in a text.
 
     Attributes:

@@ -80,9 +80,11 @@ class Reader:
         """Read image files, given by their paths or their bytes; one reading for each, in order."""
         remaining = iter(images)
         waiting: deque[Future[list[np.ndarray | ImageError]]] = deque()
+        # Of more lines, more have the same width and are read together.
+        at_a_time = self.batch_size * (1 if self.image_format.width else 4)
         with ThreadPoolExecutor(available_cpus()) as pool:
             while True:
-                while len(waiting) < 3 and (batch := list(islice(remaining, self.batch_size))):
+                while len(waiting) < 3 and (batch := list(islice(remaining, at_a_time))):
                     waiting.append(pool.submit(self._decode, batch))
                 if not waiting:
                     return
@@ -104,15 +106,23 @@ class Reader:
         return decoded
 
     def _read_batch(self, decoded: Sequence[np.ndarray | ImageError]) -> list[Reading]:
-        pixels = [image for image in decoded if isinstance(image, np.ndarray)]
-        read: Iterator[tuple[str, float]] = iter(())
-        if pixels:
-            images = _stacked(pixels).to(self.device)
-            read = zip(*self.recognizer.read(images), strict=True)
-        return [
-            Reading(problem=str(image)) if isinstance(image, ImageError) else Reading(*next(read))
+        readings = [
+            Reading(problem=str(image)) if isinstance(image, ImageError) else Reading()
             for image in decoded
         ]
+        of_width: dict[int, list[tuple[int, np.ndarray]]] = {}
+        for index, image in enumerate(decoded):
+            if isinstance(image, np.ndarray):
+                of_width.setdefault(image.shape[1], []).append((index, image))
+        for width, lines in sorted(of_width.items()):
+            size = max(1, self.batch_size * self.image_format.usual_width // width)
+            for start in range(0, len(lines), size):
+                indices, pixels = zip(*lines[start : start + size], strict=True)
+                images = _stacked(pixels).to(self.device)
+                texts, confidences = self.recognizer.read(images)
+                for index, text, confidence in zip(indices, texts, confidences, strict=True):
+                    readings[index] = Reading(text, confidence)
+        return readings
 
 
 def _stacked(pixels: Sequence[np.ndarray]) -> torch.Tensor:

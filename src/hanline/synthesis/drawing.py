@@ -11,7 +11,7 @@ from PIL import Image, ImageChops
 from hanline.errors import HanlineError
 from hanline.parallel import ordered_map
 from hanline.synthesis.fonts import Font, FontSet, find_fonts
-from hanline.synthesis.renderer import Renderer
+from hanline.synthesis.renderer import MeasuringRenderer, Renderer
 
 ImageFormat = Literal["png", "jpg"]
 
@@ -19,6 +19,7 @@ ImageFormat = Literal["png", "jpg"]
 def synthesis(
     renderer: Renderer,
     fonts: str | Sequence[str],
+    fonts_without: Sequence[str],
     min_font_coverage: float,
     characters: str,
     image_format: ImageFormat,
@@ -34,9 +35,16 @@ def synthesis(
     Raises:
         HanlineError: a setting is out of bounds, or no font is fit.
     """
+    found = find_fonts(fonts, characters, min_font_coverage)
+    kept = [font for font in found if not any(font.path.match(p) for p in fonts_without)]
+    if not kept:
+        raise HanlineError(
+            f"synthesis.fonts_without is {list(fonts_without)} and leaves none of the fonts "
+            f"{', '.join(font.name for font in found)}"
+        )
     return Synthesis(
         renderer=renderer,
-        fonts=find_fonts(fonts, characters, min_font_coverage),
+        fonts=FontSet(kept),
         image_format=image_format,
         jpeg_quality=jpeg_quality,
         seed=seed,
@@ -107,9 +115,31 @@ class Synthesis:
         Raises:
             HanlineError: no font draws one of the texts.
         """
-        draw = _Draw(self.renderer, self.image_format, self.jpeg_quality, self.seed)
+        draw = _Draw(self.renderer, self.image_format, self.jpeg_quality)
         processes = self.processes if processes is None else processes
         return ordered_map(draw, self._chunks(texts, start), processes)
+
+    def task(self, text: str, number: int) -> "Task":
+        """What there is to draw for the ``number``-th text: nothing of it depends on the others."""
+        return Task(text, self._font(text, number), _stable_number("look", self.seed, number))
+
+    def picture(self, task: "Task") -> Image.Image:
+        """Draw a text, as an image that no file format has touched."""
+        return self.renderer.render(task.text, task.font, task.seed)
+
+    def aspect(self, task: "Task") -> float:
+        """The width of a text's image as a multiple of its height, without drawing it.
+
+        Raises:
+            HanlineError: the renderer cannot tell.
+        """
+        if not isinstance(self.renderer, MeasuringRenderer):
+            raise HanlineError(
+                f"{type(self.renderer).__name__} cannot tell how wide a line will be before it is "
+                "drawn, which data=online needs where image.width is null: take synthesis=headline,"
+                " or set image.width"
+            )
+        return self.renderer.aspect(task.text, task.font, task.seed)
 
     def digest_parts(self) -> dict[str, object]:
         """What identifies the look, in JSON's types: two alike draw the same texts alike."""
@@ -121,10 +151,10 @@ class Synthesis:
             "seed": self.seed,
         }
 
-    def _chunks(self, texts: Sequence[str], start: int) -> Iterator[list["_Task"]]:
+    def _chunks(self, texts: Sequence[str], start: int) -> Iterator[list["Task"]]:
         for first in range(start, len(texts), _CHUNK):
             numbers = range(first, min(first + _CHUNK, len(texts)))
-            yield [_Task(texts[i], self._font(texts[i], i), i) for i in numbers]
+            yield [self.task(texts[i], i) for i in numbers]
 
     def _font(self, text: str, number: int) -> Font:
         able = self.fonts.able(text)
@@ -143,10 +173,12 @@ _CHUNK = 256
 
 
 @dataclass(frozen=True)
-class _Task:
+class Task:
+    """A text with all that decides its picture."""
+
     text: str
     font: Font
-    number: int
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -156,14 +188,12 @@ class _Draw:
     renderer: Renderer
     image_format: ImageFormat
     jpeg_quality: int
-    seed: int
 
-    def __call__(self, tasks: list[_Task]) -> list[Sample]:
+    def __call__(self, tasks: list[Task]) -> list[Sample]:
         return [self._sample(task) for task in tasks]
 
-    def _sample(self, task: _Task) -> Sample:
-        seed = _stable_number("look", self.seed, task.number)
-        image = self.renderer.render(task.text, task.font, seed)
+    def _sample(self, task: Task) -> Sample:
+        image = self.renderer.render(task.text, task.font, task.seed)
         file = io.BytesIO()
         if self.image_format == "png":
             _grey_if_it_can_be(image).save(file, "PNG", compress_level=1)

@@ -168,7 +168,7 @@ def _short_glyphs(font: TTFont) -> set[str] | None:
 
 
 # A Korean face takes about a megabyte in each size.
-@lru_cache(maxsize=96)
+@lru_cache(maxsize=192)
 def _load(path: Path, index: int, size: int) -> ImageFont.FreeTypeFont:
     try:
         # The basic layout draws alike on every machine; Raqm is not on all of them.

@@ -55,6 +55,18 @@ class Lettering:
             )
         return mask
 
+    def whole_pixel_mask(self) -> Image.Image:
+        """The box drawn without a stroke, each letter moved to the nearest whole pixel.
+
+        Several times as fast as :meth:`mask`, for those who draw letters large and then make the
+        line smaller: letters are drawn once and kept.
+        """
+        mask = Image.new("L", (self.width, self.height))
+        for piece, x in self.pieces:
+            glyph, left, top = _glyph(self.font, self.size, piece)
+            mask.paste(255, (round(x) + left - self.left, top - self.top), glyph)
+        return mask
+
 
 def lay_out(
     pieces: Iterable[str],
@@ -110,3 +122,16 @@ def _measures(font: Font, size: int, piece: str) -> tuple[float, tuple[float, fl
     """How far a piece takes the line on, and the box around its ink, from the baseline's start."""
     loaded = font.load(size)
     return loaded.getlength(piece), loaded.getbbox(piece, anchor="ls")
+
+
+# A letter takes a kilobyte or two, so this is about a hundred megabytes where it is full.
+@lru_cache(maxsize=65536)
+def _glyph(font: Font, size: int, piece: str) -> tuple[Image.Image, int, int]:
+    """A piece drawn, and where its left upper corner lies from the baseline's start."""
+    left, top, right, bottom = _measures(font, size, piece)[1]
+    box = math.floor(left), math.floor(top), math.ceil(right), math.ceil(bottom)
+    glyph = Image.new("L", (max(1, box[2] - box[0]), max(1, box[3] - box[1])))
+    ImageDraw.Draw(glyph).text(
+        (-box[0], -box[1]), piece, fill=255, font=font.load(size), anchor="ls"
+    )
+    return glyph, box[0], box[1]

@@ -1,6 +1,6 @@
 """What every look is made of."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from PIL import Image
 
@@ -26,4 +26,13 @@ class Renderer(Protocol):
         Returns:
             A grey (``L``) or colour (``RGB``) image that holds the whole text.
         """
+        ...
+
+
+@runtime_checkable
+class MeasuringRenderer(Renderer, Protocol):
+    """A renderer that knows the size of what it will draw."""
+
+    def aspect(self, text: str, font: Font, seed: int) -> float:
+        """The width of what :meth:`render` draws, as a multiple of its height, without drawing."""
         ...

@@ -21,11 +21,13 @@ class Texts:
     Attributes:
         train: the texts for training.
         validation: the texts for validation, from other headlines than those for training.
+        train_words: the words that those for training are made of, in the corpus's order.
         dropped: how many words were left out, by reason.
     """
 
     train: list[str]
     validation: list[str]
+    train_words: list[str] = field(default_factory=list)
     dropped: Counter[str] = field(default_factory=Counter)
 
 
@@ -140,6 +142,7 @@ class Corpus:
             validation=self._cut(
                 validation_lines, validation_count, repeat=False, dropped=dropped, part="validation"
             ),
+            train_words=[word for line in train_lines for word in line],
             dropped=dropped,
         )
         for part, found in (("training", texts.train), ("validation", texts.validation)):

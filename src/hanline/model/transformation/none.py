@@ -11,7 +11,7 @@ class NoTransformation(Stage):
         image_height, image_width: their size in pixels; any will do.
     """
 
-    def __init__(self, in_channels: int, image_height: int, image_width: int) -> None:
+    def __init__(self, in_channels: int, image_height: int, image_width: int | None) -> None:
         super().__init__()
         self.out_channels = in_channels
 

@@ -24,9 +24,14 @@ class TPS(Stage):
     """
 
     def __init__(
-        self, in_channels: int, image_height: int, image_width: int, num_fiducial: int
+        self, in_channels: int, image_height: int, image_width: int | None, num_fiducial: int
     ) -> None:
         super().__init__()
+        if image_width is None:
+            raise HanlineError(
+                "image.width is null, but TPS straightens images of one size only: set image.width,"
+                " or take model/transformation=none"
+            )
         if num_fiducial % 2 or num_fiducial < 4:
             raise HanlineError(
                 f"model.transformation.num_fiducial is {num_fiducial}: it must be even (half of "
