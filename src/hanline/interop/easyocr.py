@@ -41,8 +41,8 @@ def network_characters(network: str) -> str:
     found = importlib.util.find_spec("easyocr")
     if found is None or not found.submodule_search_locations:
         raise HanlineError(
-            "the characters of EasyOCR's networks stand in its package: pip install \"hanline"
-            '[easyocr]", or name them, as in charset=easyocr_korean_g2'
+            "the characters of EasyOCR's networks stand in its package: pip install "
+            '".[easyocr]", or name them, as in charset=easyocr_korean_g2'
         )
     # The package itself would load detectors, OpenCV and SciPy; its list of networks is a file.
     config = Path(found.submodule_search_locations[0]) / "config.py"
