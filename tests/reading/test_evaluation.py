@@ -14,11 +14,11 @@ class Recites:
     """A reader that reads what it was told, whatever the images."""
 
     def __init__(self, *readings: Reading | str) -> None:
-        self.readings = readings
+        self.known = readings
         self.images = []
 
-    def read(self, images):
-        for image, reading in zip(images, self.readings, strict=True):
+    def readings(self, images):
+        for image, reading in zip(images, self.known, strict=True):
             self.images.append(image)
             yield Reading(reading, 0.5) if isinstance(reading, str) else reading
 

@@ -18,7 +18,7 @@ ORIENTATION = 0x0112
 
 @pytest.fixture(scope="module")
 def reader(checkpoint):
-    return Reader.from_checkpoint(checkpoint, device="cpu", batch_size=3)
+    return Reader(checkpoint, device="cpu", batch_size=3)
 
 
 def in_16_bits(image):
@@ -75,7 +75,7 @@ def test_a_picture_is_read_whatever_its_file(
     for number, word in enumerate(words):
         files.append(tmp_path / f"{number}{name}")
         change(picture(word)).save(files[-1], **options)
-    readings = list(reader.read(files))
+    readings = list(reader.readings(files))
     assert [reading.problem for reading in readings] == [""] * len(words)
     assert [reading.text for reading in readings] == words
     assert min(reading.confidence for reading in readings) > 0.1
@@ -112,13 +112,13 @@ def test_the_first_frame_of_an_animation_counts(name, reader, picture, tmp_path)
     frames = [picture(word) for word in ("뉴스", "가나", "A")]
     frames[0].save(path, save_all=True, append_images=frames[1:], **options)
     assert Image.open(path).n_frames == 3
-    assert next(reader.read([path])).text == "뉴스"
+    assert next(reader.readings([path])).text == "뉴스"
 
 
 def test_a_picture_of_a_hundred_megapixels_is_read(reader, picture, tmp_path, recwarn):
     large = picture("한글").convert("1", dither=Image.Dither.NONE).resize((18000, 6000))
     large.save(tmp_path / "large.tif", compression="group4")
-    assert next(reader.read([tmp_path / "large.tif"])).text == "한글"
+    assert next(reader.readings([tmp_path / "large.tif"])).text == "한글"
     assert not [w for w in recwarn if w.category is Image.DecompressionBombWarning]
 
 
@@ -143,7 +143,7 @@ def test_what_cannot_be_read_does_not_disturb_the_rest(reader, picture, words, t
     text.write_text("속보", encoding="utf-8")
     empty = tmp_path / "empty.bmp"
     empty.touch()
-    readings = list(reader.read([text, *files, empty, tmp_path / "gone.png"]))
+    readings = list(reader.readings([text, *files, empty, tmp_path / "gone.png"]))
     assert [reading.text for reading in readings[1:-2:2]] == words
     problems = [reading.problem for reading in (readings[0], *readings[-2:])]
     unknown = "no image, or of a format that Pillow does not know"
@@ -155,8 +155,8 @@ def test_what_cannot_be_read_does_not_disturb_the_rest(reader, picture, words, t
 
 def test_only_unreadable_files_are_no_error(reader, tmp_path):
     gone = [tmp_path / f"{i}.png" for i in range(7)]
-    assert list(reader.read(gone)) == [Reading(problem="no such file")] * 7
-    assert list(reader.read([])) == []
+    assert list(reader.readings(gone)) == [Reading(problem="no such file")] * 7
+    assert list(reader.readings([])) == []
 
 
 def test_bytes_are_read_as_files_are(reader, picture, tmp_path):
@@ -173,7 +173,7 @@ def test_batches_change_nothing(batch_size, checkpoint, reader, picture, words, 
     for number, word in enumerate(words):
         files.append(tmp_path / f"{number}.png")
         picture(word).save(files[-1])
-    other = Reader.from_checkpoint(checkpoint, device="cpu", batch_size=batch_size)
+    other = Reader(checkpoint, device="cpu", batch_size=batch_size)
     for reading, same in zip(reader.read(files), other.read(files), strict=True):
         assert reading.text == same.text
         assert reading.confidence == pytest.approx(same.confidence, rel=1e-4)
@@ -189,7 +189,7 @@ def test_images_are_taken_only_as_they_are_needed(reader, picture, tmp_path):
             taken += 1
             yield tmp_path / "a.png"
 
-    readings = reader.read(endless())
+    readings = reader.readings(endless())
     assert [next(readings).text for _ in range(5)] == ["A"] * 5
     assert taken < 40
     readings.close()
@@ -199,7 +199,7 @@ def test_the_checkpoints_own_size_colours_and_characters_are_used(
     make_recognizer, save_checkpoint, tmp_path
 ):
     recognizer = make_recognizer("tps", "vgg", charset="韓美", image=(48, 64, 3)).eval()
-    reader = Reader.from_checkpoint(save_checkpoint(recognizer, tmp_path / "a.ckpt"), "cpu")
+    reader = Reader(save_checkpoint(recognizer, tmp_path / "a.ckpt"), "cpu")
     pixels = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png")
     (reading,) = reader.read([tmp_path / "a.png"])
@@ -218,13 +218,13 @@ def test_a_recogniser_reads_in_evaluation(checkpoint):
 @pytest.mark.parametrize("device", ["gpu", "cuda:99", "tpu", "meta", "", "cpu:x"])
 def test_a_device_that_is_not_there_is_told(device, checkpoint):
     with pytest.raises(HanlineError, match="no device"):
-        Reader.from_checkpoint(checkpoint, device)
+        Reader(checkpoint, device)
 
 
 @pytest.mark.parametrize("batch_size", [0, -3])
 def test_a_batch_holds_at_least_one_image(batch_size, checkpoint):
     with pytest.raises(HanlineError, match=f"batch_size is {batch_size}"):
-        Reader.from_checkpoint(checkpoint, "cpu", batch_size)
+        Reader(checkpoint, "cpu", batch_size)
 
 
 def test_files_come_in_natural_order_with_those_of_sub_folders(tmp_path):
@@ -282,7 +282,7 @@ def test_a_single_file_is_taken_whatever_its_name(picture, reader, tmp_path):
     path = tmp_path / "scan"
     picture("10").save(path, "PNG")
     assert image_files(path) == [path]
-    assert next(reader.read([path])).text == "10"
+    assert next(reader.readings([path])).text == "10"
 
 
 def test_a_folder_without_images_is_told(tmp_path):

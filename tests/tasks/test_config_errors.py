@@ -141,10 +141,8 @@ def last_message(err: str) -> str:
     "name, arguments, key",
     [
         ("predict", [], "image_dir"),
-        ("predict", ["image_dir=x"], "checkpoint"),
         ("evaluate", ["checkpoint=x"], "dataset"),
         ("pack", ["gt=x"], "output"),
-        ("synthesize", [], "output"),
         ("train", ["data=lmdb"], "data.train_dir"),
         ("train", ["corpus=files"], "corpus.files"),
     ],

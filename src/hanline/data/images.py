@@ -93,7 +93,7 @@ def decode_image(file: Path | bytes) -> Image.Image:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(content)) as image:
                 image.load()
-                return _as_seen(image)
+                return as_seen(image)
     except Image.DecompressionBombError as error:
         raise ImageError(f"too large: {error}") from error
     except Image.UnidentifiedImageError as error:
@@ -155,7 +155,8 @@ def _content(file: Path) -> bytes:
         raise ImageError(f"unreadable file: {error.strerror}") from error
 
 
-def _as_seen(image: Image.Image) -> Image.Image:
+def as_seen(image: Image.Image) -> Image.Image:
+    """An image of any mode as a person would see it, in mode L or RGB."""
     image = ImageOps.exif_transpose(image)
     if image.mode in ("L", "RGB") and "transparency" not in image.info:
         return image

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from hanline import __version__, atomic
@@ -25,11 +26,7 @@ def write_safetensors(path: Path, recognizer: Recognizer, history: Mapping[str, 
 
     Returns:
         Both files.
-
-    Raises:
-        HanlineError: the package is missing.
     """
-    save_file = _package().save_file
     record = {
         "format": "hanline",
         "version": __version__,
@@ -50,7 +47,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], dic
     """The spec, the tensors by name, and the history that the two files hold.
 
     Raises:
-        HanlineError: one of them is missing or damaged, or the package is missing.
+        HanlineError: one of them is missing or damaged.
     """
     config = path.with_suffix(".json")
     for file in (path, config):
@@ -66,7 +63,6 @@ def read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], dic
     if not isinstance(record, dict) or record.get("format") != "hanline":
         raise HanlineError(f"{config} does not describe a model of Hanline")
     spec = complete_spec(record.get("recognizer"), record.get("version"), config)
-    load_file = _package().load_file
     try:
         tensors = load_file(str(path))
     except Exception as error:
@@ -84,13 +80,3 @@ def load_safetensors(path: Path) -> Recognizer:
     """
     spec, tensors, _ = read_safetensors(path)
     return build_recognizer(spec, tensors, path)
-
-
-def _package() -> Any:
-    try:
-        import safetensors.torch
-    except ImportError as error:
-        raise HanlineError(
-            'safetensors files need the package of that name: pip install ".[safetensors]"'
-        ) from error
-    return safetensors.torch

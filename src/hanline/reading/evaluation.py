@@ -15,6 +15,7 @@ from hanline.data.image_folder import GT, read_gt
 from hanline.data.lmdb_store import LMDBStore, find_sets
 from hanline.errors import HanlineError
 from hanline.reading.reader import Reader, Reading
+from hanline.text.character_classes import character_class, count_classes
 from hanline.text.cleaning import normalize
 from hanline.text.metrics import Comparison
 
@@ -28,12 +29,16 @@ class Evaluation:
         by_length: the same for the labels of each length.
         confusions: (character of the label, what was read for it), either empty where a character
             was added or left out, with how often.
+        characters: how many characters of each class the labels have.
+        misread: how many of those were read as others or left out.
         unread: samples that could not be read, by reason.
     """
 
     total: Comparison
     by_length: dict[int, Comparison]
     confusions: Counter[tuple[str, str]]
+    characters: dict[str, int]
+    misread: dict[str, int]
     unread: Counter[str]
 
 
@@ -57,7 +62,7 @@ def evaluate(reader: Reader, dataset: Path, fold_case: bool) -> Evaluation:
     unread: Counter[str] = Counter()
     pairs_by_length: defaultdict[int, list[tuple[str, str]]] = defaultdict(list)
     confusions: Counter[tuple[str, str]] = Counter()
-    for number, reading in enumerate(reader.read(images())):
+    for number, reading in enumerate(reader.readings(images())):
         if reading.problem:
             unread[reading.problem.split(":")[0]] += 1
             continue
@@ -78,7 +83,12 @@ def evaluate(reader: Reader, dataset: Path, fold_case: bool) -> Evaluation:
     total = Comparison.of(
         *zip(*(pair for pairs in pairs_by_length.values() for pair in pairs), strict=True)
     )
-    return Evaluation(total, by_length, confusions, unread)
+    characters = count_classes(label for pairs in pairs_by_length.values() for label, _ in pairs)
+    misread = dict.fromkeys(characters, 0)
+    for (expected, _), count in confusions.items():
+        if expected:
+            misread[character_class(expected)] += count
+    return Evaluation(total, by_length, confusions, characters, misread, unread)
 
 
 def samples(dataset: Path, unread: Counter[str]) -> Iterator[tuple[Path | bytes, str]]:
@@ -112,7 +122,7 @@ def compare(readings: dict[str, Reading], labels: dict[str, str]) -> Comparison:
 
 
 def print_evaluation(evaluation: Evaluation, confusions: int) -> None:
-    """Print the figures, the most frequent confusions, and the figures by length."""
+    """Print the figures, those by length and by class of character, and what was misread most."""
     print(summary(evaluation.total))
     for reason, count in evaluation.unread.most_common():
         print(f"not read: {count} × {reason}")
@@ -126,6 +136,12 @@ def print_evaluation(evaluation: Evaluation, confusions: int) -> None:
             f"{figures.norm_ed:.2f}",
             f"{figures.cer:.2f}",
         )
+    console.print(table)
+    table = Table("characters", "in labels", "misread", "%", box=None, pad_edge=False)
+    for name, count in evaluation.characters.items():
+        if count:
+            misread = evaluation.misread[name]
+            table.add_row(name, str(count), str(misread), f"{100 * misread / count:.2f}")
     console.print(table)
     table = Table("label", "read as", "times", box=None, pad_edge=False)
     for (expected, read), count in evaluation.confusions.most_common(confusions):
@@ -146,6 +162,10 @@ def as_json(evaluation: Evaluation) -> str:
     record: dict[str, Any] = {
         "total": _figures(evaluation.total),
         "by_length": {str(n): _figures(c) for n, c in evaluation.by_length.items()},
+        "by_class": {
+            name: {"characters": count, "misread": evaluation.misread[name]}
+            for name, count in evaluation.characters.items()
+        },
         "confusions": [
             {"label": expected, "read": read, "times": count}
             for (expected, read), count in evaluation.confusions.most_common()

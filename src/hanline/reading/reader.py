@@ -5,19 +5,23 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib import resources
 from itertools import islice
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 import torch
+from PIL import Image
 
-from hanline.data.images import ImageError, ImageFormat, decode_image, to_pixels
+from hanline.data.images import ImageError, ImageFormat, as_seen, decode_image, to_pixels
 from hanline.errors import HanlineError
 from hanline.interop.onnx import OnnxRecognizer
 from hanline.interop.opening import open_recognizer
 from hanline.model.recognizer import Recognizer
 from hanline.parallel import available_cpus
 
+SHIPPED = Path(str(resources.files("hanline"))) / "weights" / "headline.safetensors"
 SUFFIXES = frozenset(
     f".{name}"
     for name in (
@@ -42,42 +46,56 @@ class Reading:
     problem: str = ""
 
 
+# What an image is given as: a file's path or its bytes, or an image that is decoded already, as
+# (H, W), (H, W, 3) or (H, W, 4) of uint8 or as Pillow has it.
+Picture = str | Path | bytes | np.ndarray | Image.Image
+Checkpoint = str | Path | Recognizer | OnnxRecognizer
+
+
 class Reader:
     """Reads images, in batches, each decoded while the one before is read.
 
     Args:
-        recognizer: what reads; it knows the size and the colours of the images that it takes.
+        checkpoint: what reads: a file of ``hanline train``, or of ``hanline export`` as onnx or
+            safetensors; or a recogniser. None takes the reader that comes with Hanline.
         device: ``auto`` takes a GPU if there is one; else a device of torch, such as ``cuda:1``.
         batch_size: images at a time.
 
     Raises:
-        HanlineError: there is no such device, or no batch of that size.
+        HanlineError: the file cannot be opened, there is no such device, or no batch of that size.
     """
 
     def __init__(
-        self, recognizer: Recognizer | OnnxRecognizer, device: str = "auto", batch_size: int = 64
+        self, checkpoint: Checkpoint | None = None, device: str = "auto", batch_size: int = 64
     ) -> None:
         if batch_size < 1:
             raise HanlineError(f"batch_size is {batch_size}: a batch has at least one image")
-        if device == "auto" and isinstance(recognizer, OnnxRecognizer):
-            self.device = recognizer.best_device()
+        if checkpoint is None:
+            checkpoint = SHIPPED
+        if isinstance(checkpoint, str | Path):
+            checkpoint = open_recognizer(Path(checkpoint))
+        if device == "auto" and isinstance(checkpoint, OnnxRecognizer):
+            self.device = checkpoint.best_device()
         else:
             self.device = _device(device)
         self.batch_size = batch_size
-        self.recognizer = recognizer.to(self.device)
+        self.recognizer = checkpoint.to(self.device)
         if isinstance(self.recognizer, Recognizer):
             self.recognizer.eval()
-        self.image_format = ImageFormat(**recognizer.spec["image"])
+        self.image_format = ImageFormat(**checkpoint.spec["image"])
 
-    @classmethod
-    def from_checkpoint(
-        cls, path: str | Path, device: str = "auto", batch_size: int = 64
-    ) -> "Reader":
-        """A reader with the recogniser of a checkpoint, a safetensors file or an ONNX model."""
-        return cls(open_recognizer(Path(path)), device, batch_size)
+    @overload
+    def read(self, images: Picture) -> Reading: ...  # type: ignore[overload-overlap]
+    @overload
+    def read(self, images: Iterable[Picture]) -> list[Reading]: ...
+    def read(self, images: Picture | Iterable[Picture]) -> Reading | list[Reading]:
+        """Read an image, or several; of several, those of like size are read together."""
+        if isinstance(images, str | Path | bytes | np.ndarray | Image.Image):
+            return next(self.readings([images]))
+        return list(self.readings(images))
 
-    def read(self, images: Iterable[Path | bytes]) -> Iterator[Reading]:
-        """Read image files, given by their paths or their bytes; one reading for each, in order."""
+    def readings(self, images: Iterable[Picture]) -> Iterator[Reading]:
+        """Read images as they come, which may be without end; one reading for each, in order."""
         remaining = iter(images)
         waiting: deque[Future[list[np.ndarray | ImageError]]] = deque()
         # Of more lines, more have the same width and are read together.
@@ -90,17 +108,17 @@ class Reader:
                     return
                 yield from self._read_batch(waiting.popleft().result())
 
-    def pixels(self, images: Iterable[Path | bytes]) -> torch.Tensor:
+    def pixels(self, images: Iterable[Picture]) -> torch.Tensor:
         """Image files as what is read of them, uint8 (B, C, H, W); those that cannot be read are
         left out."""
         decoded = self._decode(list(images))
         return _stacked([image for image in decoded if isinstance(image, np.ndarray)])
 
-    def _decode(self, images: Sequence[Path | bytes]) -> list[np.ndarray | ImageError]:
+    def _decode(self, images: Sequence[Picture]) -> list[np.ndarray | ImageError]:
         decoded: list[np.ndarray | ImageError] = []
         for image in images:
             try:
-                decoded.append(to_pixels(decode_image(image), self.image_format))
+                decoded.append(to_pixels(_opened(image), self.image_format))
             except ImageError as error:
                 decoded.append(error)
         return decoded
@@ -123,6 +141,22 @@ class Reader:
                 for index, text, confidence in zip(indices, texts, confidences, strict=True):
                     readings[index] = Reading(text, confidence)
         return readings
+
+
+def _opened(image: Picture) -> Image.Image:
+    if isinstance(image, np.ndarray):
+        if image.dtype != np.uint8 or image.ndim not in (2, 3) or image.shape[2:] not in _CHANNELS:
+            raise ImageError(
+                f"an array of {image.dtype} {image.shape}: it takes uint8 (H, W), (H, W, 1), "
+                "(H, W, 3) or (H, W, 4)"
+            )
+        image = Image.fromarray(image.squeeze(2) if image.shape[2:] == (1,) else image)
+    if isinstance(image, Image.Image):
+        return as_seen(image)
+    return decode_image(Path(image) if isinstance(image, str) else image)
+
+
+_CHANNELS = ((), (1,), (3,), (4,))
 
 
 def _stacked(pixels: Sequence[np.ndarray]) -> torch.Tensor:

@@ -17,7 +17,7 @@ class Settings:
     """The keys of ``conf/evaluate.yaml``."""
 
     dataset: str
-    checkpoint: str
+    checkpoint: str | None
     output_dir: str
     batch_size: int
     device: str
@@ -32,7 +32,7 @@ def main() -> None:
 
 def evaluate_and_report(config: DictConfig) -> None:
     """Evaluate, print the figures, and write all of them to ``evaluation.json``."""
-    reader = Reader.from_checkpoint(config.checkpoint, config.device, config.batch_size)
+    reader = Reader(config.checkpoint, config.device, config.batch_size)
     evaluation = evaluate(reader, Path(config.dataset), config.fold_case)
     print_evaluation(evaluation, config.confusions)
     output = Path(config.output_dir) / "evaluation.json"

@@ -20,7 +20,7 @@ class Settings:
     """The keys of ``conf/predict.yaml``."""
 
     image_dir: str
-    checkpoint: str
+    checkpoint: str | None
     output_dir: str
     batch_size: int
     device: str
@@ -35,13 +35,13 @@ def predict(config: DictConfig) -> None:
     """Read, print and write the readings; exit with 1 if an image could not be read."""
     place = Path(config.image_dir)
     files = image_files(place)
-    reader = Reader.from_checkpoint(config.checkpoint, config.device, config.batch_size)
+    reader = Reader(config.checkpoint, config.device, config.batch_size)
     root = place if place.is_dir() else place.parent
     paths = [printable(file.relative_to(root)) for file in files]
     labels = known_labels(root)
     readings = []
     with progress("reading images", len(files)) as advance:
-        for reading in reader.read(files):
+        for reading in reader.readings(files):
             readings.append(reading)
             advance()
     # Before anything is printed: no fault of a terminal or a pipe may cost the readings.

@@ -1,25 +1,33 @@
 """``hanline synthesize``: draws texts of a corpus."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
+from PIL import Image
 
 from hanline.data.drawn_sets import DrawnSets, choose_texts, draw
 from hanline.data.image_folder import FolderWriter
 from hanline.data.lmdb_store import LMDBWriter
 from hanline.data.set_writer import SetWriter, sole_writer
+from hanline.errors import HanlineError
+from hanline.synthesis.contact_sheet import contact_sheet
 from hanline.tasks.application import run
+
+PREVIEW = "preview"
+PREVIEW_FILE = "preview.png"
+PREVIEW_SAMPLES = 60
 
 
 @dataclass
 class Settings:
     """The keys of ``conf/synthesize.yaml`` that belong to no group."""
 
-    output: str
-    format: Literal["folder", "lmdb"]
+    output: str | None
+    format: Literal["folder", "lmdb", "preview"]
     part: Literal["train", "validation"]
     samples: int | None
     seed: int
@@ -27,32 +35,58 @@ class Settings:
 
 
 def main() -> None:
-    """Compose the configuration and draw."""
+    """Compose the configuration and draw; ``preview`` may stand without its key."""
+    if sys.argv[1:2] == [PREVIEW]:
+        sys.argv[1] = f"format={PREVIEW}"
     run("synthesize", Settings, synthesize)
 
 
 def synthesize(config: DictConfig) -> None:
     """Draw, and print where the result is."""
+    output = Path(config.output or (PREVIEW_FILE if config.format == PREVIEW else ""))
+    samples = config.samples
+    if config.format == PREVIEW:
+        samples = samples or PREVIEW_SAMPLES
+    elif not config.output:
+        raise HanlineError("output names what is written: set output=FOLDER")
     charset = instantiate(config.charset)
     look = instantiate(config.synthesis, characters=charset.characters)
     texts = choose_texts(
         instantiate(config.corpus),
         charset,
         look,
-        config.samples if config.part == "train" else None,
-        config.samples if config.part == "validation" else None,
+        samples if config.part == "train" else None,
+        samples if config.part == "validation" else None,
     )
-    output = Path(config.output)
     chosen = texts.train if config.part == "train" else texts.validation
-    facts = DrawnSets(output.parent, texts, look).facts(config.part)
-    with sole_writer(output):
-        writer: SetWriter = (
-            LMDBWriter(output, resume=True)
-            if config.format == "lmdb"
-            else FolderWriter(output, look.image_format)
-        )
-        draw(chosen, look, writer, facts)
+    if config.format == PREVIEW:
+        drawn = [sample for some in look.draw(chosen, processes=1) for sample in some]
+        save_image(contact_sheet(drawn), output)
+    else:
+        facts = DrawnSets(output.parent, texts, look).facts(config.part)
+        with sole_writer(output):
+            writer: SetWriter = (
+                LMDBWriter(output, resume=True)
+                if config.format == "lmdb"
+                else FolderWriter(output, look.image_format)
+            )
+            draw(chosen, look, writer, facts)
     print(f"drew {len(chosen)} texts into {output}")
+
+
+def save_image(image: Image.Image, path: Path) -> None:
+    """Write a PNG aside, then give it its name.
+
+    Raises:
+        HanlineError: it cannot be written.
+    """
+    aside = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image.save(aside, "PNG")
+        aside.replace(path)
+    except OSError as error:
+        raise HanlineError(f"cannot write {path}: {error}") from error
 
 
 if __name__ == "__main__":
