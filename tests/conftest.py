@@ -61,7 +61,7 @@ def make_recognizer() -> MakeRecognizer:
         prediction: str = "ctc",
         charset: str = "".join(sorted(set("".join(WORDS)))),
         width: int = 32,
-        image: tuple[int, int, int] = (32, 96, 1),
+        image: tuple[int, int | None, int] = (32, 96, 1),
         max_label_length: int = 8,
     ) -> Recognizer:
         stages = {
@@ -108,7 +108,7 @@ def make_recognizer() -> MakeRecognizer:
                     "height": image[0],
                     "width": image[1],
                     "channels": image[2],
-                    "keep_ratio": False,
+                    "keep_ratio": image[1] is None,
                 },
                 max_label_length=max_label_length,
             )

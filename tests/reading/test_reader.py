@@ -195,11 +195,27 @@ def test_images_are_taken_only_as_they_are_needed(reader, picture, tmp_path):
     readings.close()
 
 
+def test_whatever_is_handed_over(reader, tmp_path):
+    pixels = np.random.default_rng(2).integers(0, 256, (40, 90, 3), dtype=np.uint8)
+    path = tmp_path / "a.png"
+    image = Image.fromarray(pixels)
+    image.save(path)
+    one = reader.read(path)
+    assert reader.read(str(path)) == reader.read(image) == reader.read(pixels) == one
+    assert reader.read([path.read_bytes(), image, pixels[:, :, [0, 1, 2]]]) == [one] * 3
+    grey = reader.read(image.convert("L"))
+    assert reader.read(np.asarray(image.convert("L"))) == grey
+    assert reader.read(np.asarray(image.convert("L"))[:, :, None]) == grey
+    for wrong in (pixels.astype(np.float32), pixels[None], pixels[:, :, :2]):
+        assert "it takes uint8" in reader.read(wrong).problem
+
+
 def test_the_checkpoints_own_size_colours_and_characters_are_used(
     make_recognizer, save_checkpoint, tmp_path
 ):
     recognizer = make_recognizer("tps", "vgg", charset="韓美", image=(48, 64, 3)).eval()
-    reader = Reader(save_checkpoint(recognizer, tmp_path / "a.ckpt"), "cpu")
+    file = save_checkpoint(recognizer, tmp_path / "a.ckpt")
+    reader = Reader(file, "cpu", precision="32-true")
     pixels = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png")
     (reading,) = reader.read([tmp_path / "a.png"])

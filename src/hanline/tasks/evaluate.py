@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from omegaconf import DictConfig
 
@@ -21,6 +22,7 @@ class Settings:
     output_dir: str
     batch_size: int
     device: str
+    precision: Literal["auto", "32-true", "bf16-mixed"]
     fold_case: bool
     confusions: int
 
@@ -32,7 +34,7 @@ def main() -> None:
 
 def evaluate_and_report(config: DictConfig) -> None:
     """Evaluate, print the figures, and write all of them to ``evaluation.json``."""
-    reader = Reader(config.checkpoint, config.device, config.batch_size)
+    reader = Reader(config.checkpoint, config.device, config.batch_size, config.precision)
     evaluation = evaluate(reader, Path(config.dataset), config.fold_case)
     print_evaluation(evaluation, config.confusions)
     output = Path(config.output_dir) / "evaluation.json"

@@ -4,6 +4,7 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from omegaconf import DictConfig
 
@@ -24,6 +25,7 @@ class Settings:
     output_dir: str
     batch_size: int
     device: str
+    precision: Literal["auto", "32-true", "bf16-mixed"]
 
 
 def main() -> None:
@@ -35,7 +37,7 @@ def predict(config: DictConfig) -> None:
     """Read, print and write the readings; exit with 1 if an image could not be read."""
     place = Path(config.image_dir)
     files = image_files(place)
-    reader = Reader(config.checkpoint, config.device, config.batch_size)
+    reader = Reader(config.checkpoint, config.device, config.batch_size, config.precision)
     root = place if place.is_dir() else place.parent
     paths = [printable(file.relative_to(root)) for file in files]
     labels = known_labels(root)

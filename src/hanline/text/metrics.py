@@ -5,6 +5,20 @@ from dataclasses import dataclass
 
 from rapidfuzz.distance import Levenshtein
 
+from hanline.text.cleaning import normalize
+
+# Signs that mean the same and often look the same.
+_ALIKE = str.maketrans({"“": '"', "”": '"', "‘": "'", "’": "'", "ㆍ": "·", "…": "..."})
+
+
+def uniform(text: str) -> str:
+    """A text for comparing readers that write the same signs in different ways.
+
+    Quotes are straight, ellipses three full stops, the araea in a list a middle dot, white space
+    one space.
+    """
+    return normalize(text.translate(_ALIKE))
+
 
 @dataclass(frozen=True)
 class Comparison:

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Literal
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.loggers import Logger
+
+from hanline.model.precision import Precision, best_precision
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +21,7 @@ def make_trainer(
     devices: int | str | list[int],
     num_nodes: int,
     strategy: str,
-    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"],
+    precision: Precision | Literal["auto", "16-mixed"],
     max_steps: int,
     val_check_interval: int,
     gradient_clip_val: float | None,
@@ -34,7 +35,8 @@ def make_trainer(
         run_dir: where the run writes.
     """
     if precision == "auto":
-        precision = best_precision(accelerator)
+        precision, reason = best_precision(accelerator)
+        logger.info("precision: %s, since %s", precision, reason)
     return pl.Trainer(
         default_root_dir=run_dir,
         callbacks=list(callbacks),
@@ -58,28 +60,3 @@ def make_trainer(
         use_distributed_sampler=False,
         enable_model_summary=False,
     )
-
-
-def best_precision(accelerator: str) -> Literal["32-true", "bf16-mixed"]:
-    """bfloat16 where the hardware multiplies in it; elsewhere it would be slower than float32."""
-    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
-        chosen = torch.cuda.is_bf16_supported(including_emulation=False)
-        where = torch.cuda.get_device_name()
-    elif accelerator in ("auto", "cpu") and not torch.backends.mps.is_available():
-        chosen = _cpu_multiplies_bf16()
-        where = "this processor"
-    else:
-        chosen, where = False, "this accelerator"
-    logger.info(
-        "precision: %s, since %s %s bfloat16 products",
-        "bf16-mixed" if chosen else "32-true",
-        where,
-        "has" if chosen else "has no fast",
-    )
-    return "bf16-mixed" if chosen else "32-true"
-
-
-def _cpu_multiplies_bf16() -> bool:
-    # torch tells of these two only below an underscore, and not in every version.
-    tests = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(getattr(torch.cpu, test, lambda: False)() for test in tests)
