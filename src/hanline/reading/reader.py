@@ -21,6 +21,7 @@ from hanline.interop.opening import open_recognizer
 from hanline.model.precision import Precision, best_precision
 from hanline.model.recognizer import Recognizer
 from hanline.parallel import available_cpus
+from hanline.reading.straightening import straightened
 
 SHIPPED = Path(str(resources.files("hanline"))) / "weights" / "headline.safetensors"
 SUFFIXES = frozenset(
@@ -64,6 +65,8 @@ class Reader:
         precision: ``32-true``; ``bf16-mixed``, which is faster where the hardware multiplies in
             bfloat16 and changes confidences in the third figure; ``auto`` takes it there. ONNX
             models have their own.
+        straighten: where widths follow the images, look again at lines that were read with little
+            confidence, turned level and cut to their text.
 
     Raises:
         HanlineError: the file cannot be opened, there is no such device, or no batch of that size.
@@ -75,6 +78,7 @@ class Reader:
         device: str = "auto",
         batch_size: int = 64,
         precision: Precision | Literal["auto"] = "auto",
+        straighten: bool = True,
     ) -> None:
         if batch_size < 1:
             raise HanlineError(f"batch_size is {batch_size}: a batch has at least one image")
@@ -94,6 +98,7 @@ class Reader:
         if isinstance(self.recognizer, Recognizer):
             self.recognizer.eval()
         self.image_format = ImageFormat(**checkpoint.spec["image"])
+        self.straighten = straighten and self.image_format.width is None
 
     @overload
     def read(self, images: Picture) -> Reading: ...  # type: ignore[overload-overlap]
@@ -108,7 +113,7 @@ class Reader:
     def readings(self, images: Iterable[Picture]) -> Iterator[Reading]:
         """Read images as they come, which may be without end; one reading for each, in order."""
         remaining = iter(images)
-        waiting: deque[Future[list[np.ndarray | ImageError]]] = deque()
+        waiting: deque[Future[list[_Line | ImageError]]] = deque()
         # Of more lines, more have the same width and are read together.
         at_a_time = self.batch_size * (1 if self.image_format.width else 4)
         with ThreadPoolExecutor(available_cpus()) as pool:
@@ -120,39 +125,77 @@ class Reader:
                 yield from self._read_batch(waiting.popleft().result())
 
     def pixels(self, images: Iterable[Picture]) -> torch.Tensor:
-        """Image files as what is read of them, uint8 (B, C, H, W); those that cannot be read are
-        left out."""
+        """Images as what is read of them, uint8 (B, C, H, W); those that cannot be read are left
+        out."""
         decoded = self._decode(list(images))
-        return _stacked([image for image in decoded if isinstance(image, np.ndarray)])
+        return _stacked([line.pixels for line in decoded if isinstance(line, _Line)])
 
-    def _decode(self, images: Sequence[Picture]) -> list[np.ndarray | ImageError]:
-        decoded: list[np.ndarray | ImageError] = []
+    def _decode(self, images: Sequence[Picture]) -> list["_Line | ImageError"]:
+        decoded: list[_Line | ImageError] = []
         for image in images:
             try:
-                decoded.append(to_pixels(_opened(image), self.image_format))
+                opened = _opened(image)
+                pixels = to_pixels(opened, self.image_format)
+                decoded.append(_Line(pixels, _thumbnail(opened) if self.straighten else None))
             except ImageError as error:
                 decoded.append(error)
         return decoded
 
-    def _read_batch(self, decoded: Sequence[np.ndarray | ImageError]) -> list[Reading]:
+    def _read_batch(self, decoded: Sequence["_Line | ImageError"]) -> list[Reading]:
         readings = [
-            Reading(problem=str(image)) if isinstance(image, ImageError) else Reading()
-            for image in decoded
+            Reading(problem=str(line)) if isinstance(line, ImageError) else Reading()
+            for line in decoded
         ]
+        lines = [(i, line.pixels) for i, line in enumerate(decoded) if isinstance(line, _Line)]
+        for index, reading in self._read_lines(lines):
+            readings[index] = reading
+        turned = []
+        for index, line in enumerate(decoded):
+            if isinstance(line, _Line) and line.image and readings[index].confidence < _UNSURE:
+                level = straightened(line.image)
+                if level:
+                    turned.append((index, to_pixels(level, self.image_format)))
+        for index, reading in self._read_lines(turned):
+            readings[index] = max(readings[index], reading, key=_confidence_a_character)
+        return readings
+
+    def _read_lines(self, lines: Sequence[tuple[int, np.ndarray]]) -> Iterator[tuple[int, Reading]]:
+        """Read numbered pixels (H, W, C), those of one width together."""
         of_width: dict[int, list[tuple[int, np.ndarray]]] = {}
-        for index, image in enumerate(decoded):
-            if isinstance(image, np.ndarray):
-                of_width.setdefault(image.shape[1], []).append((index, image))
-        for width, lines in sorted(of_width.items()):
+        for index, pixels in lines:
+            of_width.setdefault(pixels.shape[1], []).append((index, pixels))
+        for width, like in sorted(of_width.items()):
             size = max(1, self.batch_size * self.image_format.usual_width // width)
-            for start in range(0, len(lines), size):
-                indices, pixels = zip(*lines[start : start + size], strict=True)
-                images = _stacked(pixels).to(self.device)
+            for start in range(0, len(like), size):
+                numbers, batch = zip(*like[start : start + size], strict=True)
+                images = _stacked(batch).to(self.device)
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=self.in_bfloat16):
                     texts, confidences = self.recognizer.read(images)
-                for index, text, confidence in zip(indices, texts, confidences, strict=True):
-                    readings[index] = Reading(text, confidence)
-        return readings
+                yield from zip(numbers, map(Reading, texts, confidences), strict=True)
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A decoded image: its pixels (H, W, C), and itself if it may have to be straightened."""
+
+    pixels: np.ndarray
+    image: Image.Image | None
+
+
+# What is read with less confidence is looked at again, straightened.
+_UNSURE = 0.9
+# Pixels of height beyond which a line shows no more.
+_TALL = 96
+
+
+def _thumbnail(image: Image.Image) -> Image.Image:
+    if image.height <= _TALL:
+        return image
+    return image.resize((max(1, round(image.width * _TALL / image.height)), _TALL))
+
+
+def _confidence_a_character(reading: Reading) -> float:
+    return float(reading.confidence ** (1 / len(reading.text))) if reading.text else 0.0
 
 
 def _opened(image: Picture) -> Image.Image:

@@ -23,6 +23,7 @@ class Settings:
     batch_size: int
     device: str
     precision: Literal["auto", "32-true", "bf16-mixed"]
+    straighten: bool
     fold_case: bool
     confusions: int
 
@@ -34,7 +35,13 @@ def main() -> None:
 
 def evaluate_and_report(config: DictConfig) -> None:
     """Evaluate, print the figures, and write all of them to ``evaluation.json``."""
-    reader = Reader(config.checkpoint, config.device, config.batch_size, config.precision)
+    reader = Reader(
+        config.checkpoint,
+        config.device,
+        config.batch_size,
+        config.precision,
+        config.straighten,
+    )
     evaluation = evaluate(reader, Path(config.dataset), config.fold_case)
     print_evaluation(evaluation, config.confusions)
     output = Path(config.output_dir) / "evaluation.json"

@@ -26,6 +26,7 @@ class Settings:
     batch_size: int
     device: str
     precision: Literal["auto", "32-true", "bf16-mixed"]
+    straighten: bool
 
 
 def main() -> None:
@@ -37,7 +38,13 @@ def predict(config: DictConfig) -> None:
     """Read, print and write the readings; exit with 1 if an image could not be read."""
     place = Path(config.image_dir)
     files = image_files(place)
-    reader = Reader(config.checkpoint, config.device, config.batch_size, config.precision)
+    reader = Reader(
+        config.checkpoint,
+        config.device,
+        config.batch_size,
+        config.precision,
+        config.straighten,
+    )
     root = place if place.is_dir() else place.parent
     paths = [printable(file.relative_to(root)) for file in files]
     labels = known_labels(root)
