@@ -40,7 +40,7 @@ class Result:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path, help="with images and gt.txt")
-    parser.add_argument("--checkpoint", type=Path, help="instead of the reader that is shipped")
+    parser.add_argument("--checkpoint", default="shipped", help="instead of what is shipped")
     parser.add_argument("--tessdata", type=Path, help="a folder with another kor.traineddata")
     parser.add_argument("--html", type=Path, default=Path("accuracy.html"), help="the page written")
     given = parser.parse_args()
@@ -59,7 +59,7 @@ def main() -> None:
     print(f"written: {given.html}")
 
 
-def hanline(images: list[Path], checkpoint: Path | None) -> Result:
+def hanline(images: list[Path], checkpoint: str) -> Result:
     """Read with Hanline on one core; the time is that of reading, files and all."""
     torch.set_num_threads(1)
     if hasattr(os, "sched_setaffinity"):
@@ -158,8 +158,8 @@ def differences(label: str, text: str) -> str:
         if edit.tag == "equal":
             marked.append(read)
         else:
-            marked.append((f"<del>{expected}</del>" if expected else ""))
-            marked.append((f"<ins>{read}</ins>" if read else ""))
+            marked.append(f"<del>{expected}</del>" if expected else "")
+            marked.append(f"<ins>{read}</ins>" if read else "")
     return "".join(marked)
 
 

@@ -1,5 +1,6 @@
 """Model files of every format that can be read with, opened."""
 
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,15 @@ from hanline.model.checkpoint import (
 )
 from hanline.model.lightning_module import CHECKPOINT_KEY
 from hanline.model.recognizer import Recognizer
+
+# The reader of headlines that comes with Hanline, and what it is called where a file could stand.
+SHIPPED = "shipped"
+_SHIPPED_FILE = Path(str(resources.files("hanline"))) / "weights" / "headline.safetensors"
+
+
+def model_file(name: str | Path) -> Path:
+    """The file of a model: ``shipped`` stands for the one that comes with Hanline."""
+    return _SHIPPED_FILE if name == SHIPPED else Path(name)
 
 
 def open_recognizer(path: Path) -> Recognizer | OnnxRecognizer:

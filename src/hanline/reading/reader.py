@@ -5,7 +5,6 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib import resources
 from itertools import islice
 from pathlib import Path
 from typing import Literal, overload
@@ -17,13 +16,12 @@ from PIL import Image
 from hanline.data.images import ImageError, ImageFormat, as_seen, decode_image, to_pixels
 from hanline.errors import HanlineError
 from hanline.interop.onnx import OnnxRecognizer
-from hanline.interop.opening import open_recognizer
+from hanline.interop.opening import SHIPPED, model_file, open_recognizer
 from hanline.model.precision import Precision, best_precision
 from hanline.model.recognizer import Recognizer
 from hanline.parallel import available_cpus
 from hanline.reading.straightening import straightened
 
-SHIPPED = Path(str(resources.files("hanline"))) / "weights" / "headline.safetensors"
 SUFFIXES = frozenset(
     f".{name}"
     for name in (
@@ -59,7 +57,7 @@ class Reader:
 
     Args:
         checkpoint: what reads: a file of ``hanline train``, or of ``hanline export`` as onnx or
-            safetensors; or a recogniser. None takes the reader that comes with Hanline.
+            safetensors; ``shipped``, the reader that comes with Hanline; or a recogniser.
         device: ``auto`` takes a GPU if there is one; else a device of torch, such as ``cuda:1``.
         batch_size: images at a time.
         precision: ``32-true``; ``bf16-mixed``, which is faster where the hardware multiplies in
@@ -74,7 +72,7 @@ class Reader:
 
     def __init__(
         self,
-        checkpoint: Checkpoint | None = None,
+        checkpoint: Checkpoint = SHIPPED,
         device: str = "auto",
         batch_size: int = 64,
         precision: Precision | Literal["auto"] = "auto",
@@ -82,10 +80,8 @@ class Reader:
     ) -> None:
         if batch_size < 1:
             raise HanlineError(f"batch_size is {batch_size}: a batch has at least one image")
-        if checkpoint is None:
-            checkpoint = SHIPPED
         if isinstance(checkpoint, str | Path):
-            checkpoint = open_recognizer(Path(checkpoint))
+            checkpoint = open_recognizer(model_file(checkpoint))
         if device == "auto" and isinstance(checkpoint, OnnxRecognizer):
             self.device = checkpoint.best_device()
         else:

@@ -18,7 +18,7 @@ class Settings:
     """The keys of ``conf/evaluate.yaml``."""
 
     dataset: str
-    checkpoint: str | None
+    checkpoint: str
     output_dir: str
     batch_size: int
     device: str

@@ -21,7 +21,7 @@ class Settings:
     """The keys of ``conf/predict.yaml``."""
 
     image_dir: str
-    checkpoint: str | None
+    checkpoint: str
     output_dir: str
     batch_size: int
     device: str
