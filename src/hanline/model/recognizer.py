@@ -96,8 +96,7 @@ class Recognizer(nn.Module):
     @torch.inference_mode()
     def read(self, images: Tensor) -> tuple[list[str], list[float]]:
         """Images (B, C, H, W) → B texts and their confidences, between 0 and 1."""
-        texts, confidences = self.prediction.decode(self(images))
-        return texts, confidences
+        return self.prediction.read(self.features(images))
 
 
 def build_stage(config: Mapping[str, Any], **handed_in: Any) -> Stage:

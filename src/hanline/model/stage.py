@@ -46,3 +46,7 @@ class Prediction(Stage):
     @abstractmethod
     def decode(self, scores: Tensor) -> tuple[list[str], list[float]]:
         """Scores (B, T, classes) → B texts and their confidences, between 0 and 1."""
+
+    def read(self, features: Tensor) -> tuple[list[str], list[float]]:
+        """Features (B, T, D') → B texts and their confidences, between 0 and 1."""
+        return self.decode(self(features))

@@ -45,7 +45,7 @@ class CTCPrediction(Prediction):
 
     def decode(self, scores: Tensor) -> tuple[list[str], list[float]]:
         """Scores (B, T, classes) → the best path's texts, and the product of its probabilities."""
-        probabilities, classes = scores.float().softmax(dim=2).max(dim=2)
+        probabilities, classes = scores.softmax(dim=2, dtype=torch.float32).max(dim=2)
         starts = classes != BLANK
         starts[:, 1:] &= classes[:, 1:] != classes[:, :-1]
         characters = self.charset.characters
@@ -54,3 +54,14 @@ class CTCPrediction(Prediction):
             for line, start in zip(classes.cpu(), starts.cpu(), strict=True)
         ]
         return texts, probabilities.prod(dim=1).tolist()
+
+    def read(self, features: Tensor) -> tuple[list[str], list[float]]:
+        """Features (B, T, D') → B texts and their confidences, between 0 and 1."""
+        if features.device.type != "cpu":
+            return super().read(features)
+        # A line has thousands of scores a step: a few lines at a time stay in a processor's cache.
+        pieces = [super(CTCPrediction, self).read(piece) for piece in features.split(_LINES)]
+        return [t for texts, _ in pieces for t in texts], [c for _, some in pieces for c in some]
+
+
+_LINES = 4
