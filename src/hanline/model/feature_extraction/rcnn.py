@@ -13,16 +13,15 @@ class RCNN(Stage):
 
     Args:
         in_channels: channels of the images.
-        out_channels: D, the width of the last layer; the first have an eighth of it.
+        out_channels: D, the width of the last layer; the first have an eighth of it, rounded down.
         iterations: how often each recurrent convolution runs over its own output.
     """
 
     def __init__(self, in_channels: int, out_channels: int, iterations: int) -> None:
         super().__init__()
-        if out_channels % 8:
+        if out_channels < 8:
             raise HanlineError(
-                f"model.feature_extraction.out_channels is {out_channels}: rcnn needs a "
-                "multiple of 8"
+                f"model.feature_extraction.out_channels is {out_channels}: rcnn needs at least 8"
             )
         self.out_channels = out_channels
         eighth, quarter, half = out_channels // 8, out_channels // 4, out_channels // 2

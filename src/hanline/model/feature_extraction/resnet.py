@@ -13,15 +13,15 @@ class ResNet(Stage):
 
     Args:
         in_channels: channels of the images.
-        out_channels: D, the width of the last two stages; the stem has an eighth of it.
+        out_channels: D, the width of the last two stages; the stem has an eighth of it,
+            rounded down.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        if out_channels % 16:
+        if out_channels < 16:
             raise HanlineError(
-                f"model.feature_extraction.out_channels is {out_channels}: resnet needs a multiple "
-                "of 16"
+                f"model.feature_extraction.out_channels is {out_channels}: resnet needs at least 16"
             )
         self.out_channels = out_channels
         eighth, quarter, half = out_channels // 8, out_channels // 4, out_channels // 2

@@ -12,15 +12,14 @@ class VGG(Stage):
 
     Args:
         in_channels: channels of the images.
-        out_channels: D, the width of the last layers; the first have an eighth of it.
+        out_channels: D, the width of the last layers; the first have an eighth of it, rounded down.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        if out_channels % 8:
+        if out_channels < 8:
             raise HanlineError(
-                f"model.feature_extraction.out_channels is {out_channels}: vgg needs a multiple "
-                "of 8"
+                f"model.feature_extraction.out_channels is {out_channels}: vgg needs at least 8"
             )
         self.out_channels = out_channels
         eighth, quarter, half = out_channels // 8, out_channels // 4, out_channels // 2
