@@ -4,6 +4,7 @@ import re
 import shlex
 
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from PIL import Image
 
@@ -118,6 +119,19 @@ def test_packing():
     assert elsewhere.shell()[0] == "cp lists/gt.txt data/gt.txt"
 
 
+def test_a_whole_line_can_be_pasted():
+    line = f"train.py --train_data a --valid_data b {CTC}"
+    pasted = translate(shlex.split(f"CUDA_VISIBLE_DEVICES=0,1 python3.8 {line}"))
+    assert pasted.commands == commands(line)
+    assert pasted.shell()[0].startswith("CUDA_VISIBLE_DEVICES=0,1 hanline train ")
+
+
+def test_only_what_was_given_is_commented():
+    line = f"train.py --train_data a --valid_data b {CTC}"
+    assert translate(shlex.split(line)).notes == []
+    assert "--beta1 is not needed" in translate(shlex.split(f"{line} --beta1=0.5")).notes[0]
+
+
 @pytest.mark.parametrize(
     ("line", "told"),
     [
@@ -134,20 +148,28 @@ def test_what_dtrb_would_not_take(line, told):
         translate(shlex.split(line))
 
 
-def test_it_is_run(recognizer_of, images, process, tmp_path):
-    import torch
-
+def test_it_is_run(recognizer_of, images, command, tmp_path):
     charset = "0123456789abcdefghijklmnopqrstuvwxyz"
     recognizer = recognizer_of("None-VGG-None-CTC", charset=charset, image=(32, 100, 1))
     torch.save(dtrb_state(recognizer), tmp_path / "m.pth")
     (tmp_path / "images").mkdir()
     Image.fromarray(images(1, 1, 32, 100)[0, 0].numpy()).save(tmp_path / "images" / "a.png")
     words = shlex.split(f"demo.py --image_folder images --saved_model m.pth {CTC}")
-    done = process("-m", "hanline.tasks.cli", "from-dtrb", "--run", *words)
+    done = command("from_dtrb", "--run", *words)
     assert done.status == 0, done.err
     assert done.out.startswith("hanline import dtrb m.pth")
     text = recognizer.read(images(1, 1, 32, 100))[0][0]
     assert text in (tmp_path / "readings.tsv").read_text("utf-8")
+
+
+def test_files_of_ones_own_are_not_replaced(command, tmp_path):
+    own = tmp_path / "characters.txt"
+    own.write_text("가나", encoding="utf-8")
+    words = shlex.split(f"demo.py --image_folder a --saved_model m.pth {CTC} --character 나가")
+    done = command("from_dtrb", "--run", *words)
+    assert done.status == 1
+    assert "characters.txt exists already, with other characters" in done.err
+    assert own.read_text("utf-8") == "가나"
 
 
 def test_the_settings_exist(hydra_apart):

@@ -6,6 +6,7 @@ does not is said, too, so that the command trains and reads as the original woul
 """
 
 import argparse
+import re
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -33,22 +34,25 @@ class Translation:
         copies: files to copy first, from and to.
         commands: the words of each command.
         notes: an option and what became of it, where it did not become a setting.
+        environment: variables that stood before the command, such as CUDA_VISIBLE_DEVICES.
     """
 
     files: dict[Path, str] = field(default_factory=dict)
     copies: list[tuple[Path, Path]] = field(default_factory=list)
     commands: list[list[str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    environment: dict[str, str] = field(default_factory=dict)
 
     def shell(self) -> list[str]:
         """The lines to type into a shell."""
+        variables = "".join(f"{name}={shlex.quote(v)} " for name, v in self.environment.items())
         return [
             *(
                 f"printf %s {shlex.quote(text)} > {shlex.quote(str(path))}"
                 for path, text in self.files.items()
             ),
             *(shlex.join(["cp", str(source), str(target)]) for source, target in self.copies),
-            *(shlex.join(command) for command in self.commands),
+            *(variables + shlex.join(command) for command in self.commands),
         ]
 
 
@@ -56,20 +60,33 @@ def translate(words: Sequence[str]) -> Translation:
     """Translate a command line.
 
     Args:
-        words: the script's name, such as ``train.py`` or ``some/where/train.py``, and its options.
+        words: the script's name, such as ``train.py`` or ``some/where/train.py``, and its options;
+            variables and Python before it, as in ``CUDA_VISIBLE_DEVICES=0 python3 train.py``.
 
     Raises:
         HanlineError: it is no script of DTRB, or it has no such option.
     """
+    translation = Translation()
+    words = list(words)
+    while words and (variable := re.fullmatch(r"(\w+)=(.*)", words[0])):
+        translation.environment[variable[1]] = variable[2]
+        words.pop(0)
+    if words and re.fullmatch(r"python[\d.]*(\.exe)?", Path(words[0]).name):
+        words.pop(0)
     if not words:
         raise HanlineError(f"a command line of DTRB is missing; its scripts: {', '.join(SCRIPTS)}")
     script = Path(words[0]).name
     if script not in SCRIPTS:
         raise HanlineError(f"DTRB has no script {script!r}; there are: {', '.join(SCRIPTS)}")
     parser, translator = SCRIPTS[script]
-    given = parser(script).parse_args(list(words[1:]))
-    translation = Translation()
-    translator(given, translation)
+    translator(parser(script).parse_args(words[1:]), translation)
+    # What became of an option is of interest to those who gave it.
+    given = {word.partition("=")[0] for word in words}
+    translation.notes = [
+        note
+        for note in translation.notes
+        if not (named := set(re.findall(r"--\w+", note))) or named & given
+    ]
     return translation
 
 

@@ -1,5 +1,6 @@
 """``hanline from-dtrb``: tells, or runs, the command that equals one of DTRB's."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -44,6 +45,8 @@ def run_all(translation: Translation) -> None:
     """
     try:
         for path, text in translation.files.items():
+            if path.exists() and path.read_bytes().rstrip(b"\r\n") != text.encode():
+                raise HanlineError(f"{path} exists already, with other characters: move it away")
             atomic.write_text(path, text)
         for source, target in translation.copies:
             if target.exists() and target.read_bytes() != source.read_bytes():
@@ -53,7 +56,9 @@ def run_all(translation: Translation) -> None:
         raise HanlineError(f"cannot write {error.filename}: {error}") from error
     for command in translation.commands:
         done = subprocess.run(
-            [sys.executable, "-m", "hanline.tasks.cli", *command[1:]], check=False
+            [sys.executable, "-m", "hanline.tasks.cli", *command[1:]],
+            env=os.environ | translation.environment,
+            check=False,
         )
         if done.returncode:
             sys.exit(done.returncode)
