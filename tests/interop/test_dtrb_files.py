@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 from hanline.errors import HanlineError
 from hanline.interop.dtrb import dtrb_state, grid, image_size_of, recognizer_from_dtrb
 from hanline.model.checkpoint import load_recognizer
+from hanline.model.recognizer import Recognizer
 from hanline.model.transformation.tps import spline
 from hanline.tasks import export, import_weights
 from hanline.text.charset import Charset
@@ -112,6 +113,38 @@ def test_widths_and_colours_are_found(dtrb_file, prefix, channels):
     assert recognizer.spec["prediction"]["hidden_size"] == 16
 
 
+@pytest.mark.parametrize("feature_extraction", ["VGG", "RCNN", "ResNet"])
+def test_a_width_that_does_not_divide(feature_extraction, tmp_path):
+    """In DTRB's own shapes: it rounds a half, a quarter, an eighth and a sixteenth down."""
+    width = {512: 37, 256: 18, 128: 9, 64: 4, 32: 2}
+    state = {"module.Prediction.weight": torch.rand(3, 37), "module.Prediction.bias": torch.rand(3)}
+    for name, shape in PARITY.KEYS[f"FeatureExtraction={feature_extraction}"].items():
+        state[f"module.{name}"] = torch.rand([width.get(size, size) for size in shape])
+        if name.endswith("num_batches_tracked"):
+            state[f"module.{name}"] = torch.tensor(7)
+    path = tmp_path / "model.pth"
+    torch.save(state, path)
+    import_weights.import_weights(import_config(path, characters="가나"))
+    recognizer = load_recognizer(tmp_path / "model.ckpt")
+    assert recognizer.spec["feature_extraction"]["out_channels"] == 37
+    assert recognizer.read(torch.zeros(1, 1, 32, 100, dtype=torch.uint8))[0]
+    back = dtrb_state(recognizer)
+    assert set(back) == set(state)
+    assert all(torch.equal(back[name], tensor) for name, tensor in state.items())
+
+
+@pytest.mark.parametrize(("name", "least"), [("VGG", 8), ("RCNN", 8), ("ResNet", 16)])
+def test_a_width_that_leaves_a_layer_without_channels(recognizer_of, name, least):
+    spec = dict(recognizer_of(f"None-{name}-None-CTC").spec)
+    for width in (least, least - 1):
+        spec["feature_extraction"] = spec["feature_extraction"] | {"out_channels": width}
+        if width == least:
+            Recognizer(**spec)
+        else:
+            with pytest.raises(HanlineError, match=f"is {width}: {name.lower()} needs at least"):
+                Recognizer(**spec)
+
+
 def test_the_command_imports_and_exports(dtrb_file, command):
     path = dtrb_file("TPS-ResNet-BiLSTM-CTC", charset="0123456789abcdefghijklmnopqrstuvwxyz")
     done = command("import_weights", "dtrb", str(path), "model=star_net", "charset=dtrb_36")
@@ -122,7 +155,9 @@ def test_the_command_imports_and_exports(dtrb_file, command):
     assert "exists already" in again.err
     done = command("export", f"checkpoint={path.with_suffix('.ckpt')}", "format=dtrb", "output=b")
     assert done.status == 0, done.err
-    assert "python demo.py --image_folder IMAGES --saved_model b.pth" in done.out
+    saved = path.parent / "b"
+    assert f"python demo.py --image_folder IMAGES --saved_model {saved}.pth " in done.out
+    assert f'--character="$(cat {saved}.characters.txt)"' in done.out
     assert "--Transformation TPS --FeatureExtraction ResNet" in done.out
 
 

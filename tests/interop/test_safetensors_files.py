@@ -36,8 +36,16 @@ def test_predict_takes_the_file(checkpoint, picture, words, command, tmp_path):
     assert words[4] in done.out
 
 
-@pytest.mark.parametrize("what", ["dtrb", "onnx", "safetensors", "easyocr"])
-def test_every_export_writes_a_card(recognizer_of, command, tmp_path, what):
+@pytest.mark.parametrize(
+    ("what", "reading"),
+    [
+        ("dtrb", "python demo.py --image_folder IMAGES --saved_model model.pth"),
+        ("onnx", "hanline predict checkpoint=model.onnx"),
+        ("safetensors", "hanline predict checkpoint=model.safetensors"),
+        ("easyocr", 'recog_network="model"'),
+    ],
+)
+def test_every_export_writes_a_card(recognizer_of, command, tmp_path, what, reading):
     recognizer = recognizer_of("None-VGG-None-CTC", keep_ratio=True)
     history = {"version": "0.0.9", "steps": 1234, "figures": {"accuracy": 98.7}}
     history["training"] = {"corpus": {"files": ["news.txt"]}}
@@ -50,15 +58,17 @@ def test_every_export_writes_a_card(recognizer_of, command, tmp_path, what):
         assert said in text
     assert HANGUL in text
     assert "32×48" in text
+    assert reading in text
 
 
 def test_a_run_tells_its_steps_figures_and_data(checkpoint, tmp_path):
     content = load_weights_file(checkpoint)
     best = {"monitor": "validation/accuracy", "current_score": torch.tensor(91.5)}
     content["callbacks"] = {"Best": best | {"best_model_path": "run/best.ckpt"}}
-    (tmp_path / "config.yaml").write_text("data: {train_dir: sets}\nseed: 3\n", encoding="utf-8")
+    config = "data: {train_dir: sets}\nfinetune_from: old.ckpt\ncorpus: null\nseed: 3\n"
+    (tmp_path / "config.yaml").write_text(config, encoding="utf-8")
     history = history_of(content, tmp_path / "best.ckpt")
     assert history["figures"] == {"accuracy": 91.5}
-    assert history["training"] == {"data": {"train_dir": "sets"}}
+    assert history["training"] == {"finetune_from": "old.ckpt", "data": {"train_dir": "sets"}}
     spec = load_recognizer(checkpoint).spec
     assert "sets" in model_card("best", "a test", spec, history)

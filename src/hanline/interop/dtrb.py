@@ -223,7 +223,8 @@ def demo_command(path: Path, spec: Mapping[str, Any]) -> str:
         f"--imgH {image['height']} --imgW {image['width']}",
         f"--output_channel {spec['feature_extraction']['out_channels']}",
         f"--batch_max_length {spec['max_label_length']}",
-        f'--character "$(cat {shlex.quote(str(path.with_suffix(CHARACTERS)))})"',
+        # With =, since the first character may be a hyphen.
+        f'--character="$(cat {shlex.quote(str(path.with_suffix(CHARACTERS)))})"',
     ]
     if hidden:
         words.append(f"--hidden_size {hidden}")

@@ -101,6 +101,15 @@ def write_easyocr(path: Path, recognizer: Recognizer) -> list[Path]:
     return files
 
 
+def reader_code(path: Path) -> str:
+    """The code that reads with the files of :func:`write_easyocr`, as a block of Markdown.
+
+    Args:
+        path: the ``.pth``, in the folder where the code is run.
+    """
+    return _READER.format(name=path.stem)
+
+
 def refuse_unfit(recognizer: Recognizer) -> None:
     """Refuse a model that EasyOCR cannot carry.
 
@@ -191,6 +200,16 @@ def _keywords(arguments: Mapping[str, Any]) -> str:
     values = {name: json.dumps(value) for name, value in arguments.items()}
     return ", ".join(f"{name}={words.get(value, value)}" for name, value in values.items())
 
+
+_READER = """    import easyocr, numpy
+    from PIL import Image
+
+    reader = easyocr.Reader(
+        ["ko"], recog_network="{name}", detector=False, download_enabled=False, quantize=False,
+        user_network_directory=".", model_storage_directory=".",
+    )
+    grey = numpy.asarray(Image.open("IMAGE").convert("L"))
+    print(reader.recognize(grey, contrast_ths=0))"""
 
 _MODULE = '''"""A network for EasyOCR, written by Hanline {version} (Apache-2.0)."""
 

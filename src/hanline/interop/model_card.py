@@ -9,9 +9,10 @@ import yaml
 from hanline import __version__
 from hanline.model.lightning_module import CHECKPOINT_KEY
 
-# The file that a training run writes beside its checkpoints, and what of it tells of the data.
+# The file that a training run writes beside its checkpoints, and what of it tells where the weights
+# come from.
 RUN_CONFIG = "config.yaml"
-DATA_KEYS = ("corpus", "synthesis", "data")
+DATA_KEYS = ("finetune_from", "corpus", "synthesis", "data")
 
 
 def history_of(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
@@ -40,7 +41,9 @@ def history_of(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
     except (OSError, ValueError, yaml.YAMLError):
         return history  # Only what is there can be told.
     if isinstance(settings, dict):
-        history["training"] = {key: settings[key] for key in DATA_KEYS if key in settings}
+        history["training"] = {
+            key: settings[key] for key in DATA_KEYS if settings.get(key) is not None
+        }
     return history
 
 

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from hanline import atomic
 from hanline.errors import HanlineError
 from hanline.interop.dtrb import demo_command, write_dtrb
-from hanline.interop.easyocr import write_easyocr
+from hanline.interop.easyocr import reader_code, write_easyocr
 from hanline.interop.model_card import history_of, model_card
 from hanline.interop.safetensors_file import SUFFIX, read_safetensors, write_safetensors
 from hanline.model.checkpoint import build_recognizer, load_weights_file, spec_and_state
@@ -86,19 +86,21 @@ def write(
     """
     if config.format == "dtrb":
         files = write_dtrb(path, recognizer)
-        print(f"in a checkout of DTRB: {demo_command(path, recognizer.spec)}")
+        print(f"in a checkout of DTRB: {demo_command(path.resolve(), recognizer.spec)}")
         command = demo_command(Path(path.name), recognizer.spec)
         return files, [f"In a checkout of DTRB:\n\n    {command}"]
     if config.format == "easyocr":
-        return write_easyocr(path, recognizer), []
+        return write_easyocr(path, recognizer), [f"In this folder:\n\n{reader_code(path)}"]
+    reading = [f"To read with it:\n\n    hanline predict checkpoint={path.name} image_dir=IMAGES"]
     if config.format == "safetensors":
-        return write_safetensors(path, recognizer, history), []
+        return write_safetensors(path, recognizer, history), reading
     from hanline.interop.onnx import write_onnx
 
     write_onnx(path, recognizer, history)
     if not config.int8:
-        return [path], []
-    return write_int8_beside(path, Path(config.dataset))
+        return [path], reading
+    files, notes = write_int8_beside(path, Path(config.dataset))
+    return files, reading + notes
 
 
 def write_int8_beside(path: Path, dataset: Path) -> tuple[list[Path], list[str]]:
