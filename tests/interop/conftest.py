@@ -31,7 +31,7 @@ def images():
 def recognizer_of(images):
     """Builds a recogniser of one of the 24, its normalisations set as if it had been trained."""
 
-    def make(case, charset=HANGUL, image=(32, 48, 1), keep_ratio=False):
+    def make(case, charset=HANGUL, image=(32, 48, 1), keep_ratio=False, layers=2, iterations=5):
         transformation, feature_extraction, sequence_modeling, prediction = case.split("-")
         package = "hanline.model"
         with torch.random.fork_rng():
@@ -45,12 +45,12 @@ def recognizer_of(images):
                     f"{feature_extraction}",
                     "out_channels": 32,
                 }
-                | ({"iterations": 5} if feature_extraction == "RCNN" else {}),
+                | ({"iterations": iterations} if feature_extraction == "RCNN" else {}),
                 sequence_modeling={
                     "_target_": f"{package}.sequence_modeling.bilstm.BiLSTM",
                     "hidden_size": 16,
                     "out_channels": 16,
-                    "layers": 2,
+                    "layers": layers,
                 }
                 if sequence_modeling == "BiLSTM"
                 else {"_target_": f"{package}.sequence_modeling.none.NoSequenceModeling"},

@@ -13,59 +13,84 @@ from hanline.errors import HanlineError
 from hanline.interop.easyocr import network_characters, write_easyocr
 from hanline.model.checkpoint import load_recognizer, save_recognizer
 
-# EasyOCR's own classes, with weights by a formula, since the real ones are a download.
-MAKE = """
+# Starting EasyOCR takes seconds, so each of these does in one process all that is asked of it.
+#
+# EasyOCR's own classes, with weights by a formula, since the real ones are a download; then the
+# command, as its users give it.
+MAKE_AND_IMPORT = """
 import sys, numpy, torch
 from easyocr.model import model, vgg_model
-module, width, classes = (vgg_model, 256, 1009) if sys.argv[1] == "gen2" else (model, 512, 1568)
-network = module.Model(1, width, width, classes).eval()
-for k, (name, tensor) in enumerate(sorted(network.state_dict().items())):
-    if tensor.is_floating_point():
-        s = torch.sin(0.37 * torch.arange(tensor.numel(), dtype=torch.float64) + 1.3 * k)
-        if tensor.dim() > 1:
-            s = s * (3 * tensor.shape[0] / tensor.numel()) ** 0.5
-        elif name.endswith(("running_var", "weight")):
-            s = 1 + 0.1 * s
-        else:
-            s = 0.1 * s
-        tensor.copy_(s.reshape(tensor.shape))
-torch.save({"module." + name: t for name, t in network.state_dict().items()}, sys.argv[2])
-images = torch.sin(0.011 * torch.arange(64 * 200)).reshape(1, 1, 64, 200)
-with torch.no_grad():
-    numpy.save(sys.argv[3], network(images, None).numpy())
+from hanline.tasks import import_weights
+for network, module, width, classes in (
+    ("korean_g2", vgg_model, 256, 1009), ("korean_g1", model, 512, 1568)
+):
+    made = module.Model(1, width, width, classes).eval()
+    for k, (name, tensor) in enumerate(sorted(made.state_dict().items())):
+        if tensor.is_floating_point():
+            s = torch.sin(0.37 * torch.arange(tensor.numel(), dtype=torch.float64) + 1.3 * k)
+            if tensor.dim() > 1:
+                s = s * (3 * tensor.shape[0] / tensor.numel()) ** 0.5
+            elif name.endswith(("running_var", "weight")):
+                s = 1 + 0.1 * s
+            else:
+                s = 0.1 * s
+            tensor.copy_(s.reshape(tensor.shape))
+    torch.save({"module." + n: t for n, t in made.state_dict().items()}, network + ".pth")
+    images = torch.sin(0.011 * torch.arange(64 * 200)).reshape(1, 1, 64, 200)
+    with torch.no_grad():
+        numpy.save(network + ".npy", made(images, None).numpy())
+    sys.argv = ["hanline", "easyocr", network + ".pth", "network=" + network]
+    import_weights.main()
 """
 READ = """
 import json, sys, numpy, easyocr
 from PIL import Image
-folder, name, *images = sys.argv[1:]
-reader = easyocr.Reader(
-    ["ko"], gpu=False, detector=False, recog_network=name, user_network_directory=folder,
-    model_storage_directory=folder, download_enabled=False, quantize=False, verbose=False,
-)
+folder, *images = sys.argv[1:]
 grey = [numpy.asarray(Image.open(image).convert("L")) for image in images]
-# Without contrast_ths=0 EasyOCR reads again, with more contrast, where it is not sure.
-print(json.dumps([reader.recognize(image, detail=0, contrast_ths=0)[0] for image in grey]))
+texts = {}
+for name in json.load(sys.stdin):
+    reader = easyocr.Reader(
+        ["ko"], gpu=False, detector=False, recog_network=name, user_network_directory=folder,
+        model_storage_directory=folder, download_enabled=False, quantize=False, verbose=False,
+    )
+    # Without contrast_ths=0 EasyOCR reads again, with more contrast, where it is not sure.
+    texts[name] = [reader.recognize(image, detail=0, contrast_ths=0)[0] for image in grey]
+print(json.dumps(texts))
 """
 
 
-def run(python, *arguments, cwd):
+def run(python, *arguments, cwd, given=""):
     done = subprocess.run(
-        [python, *arguments], cwd=cwd, capture_output=True, text=True, encoding="utf-8"
+        [python, "-c", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        input=given,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
+@pytest.fixture(scope="module")
+def imported(easyocr_python, tmp_path_factory):
+    """Where both of its Korean networks were imported, and what that printed."""
+    place = tmp_path_factory.mktemp("korean")
+    return place, run(easyocr_python, MAKE_AND_IMPORT, cwd=place)
+
+
 @pytest.mark.parametrize(
-    ("generation", "network", "architecture"),
-    [("gen2", "korean_g2", "none_vgg_bilstm_ctc"), ("gen1", "korean_g1", "none_resnet_bilstm_ctc")],
+    ("network", "said"),
+    [
+        ("korean_g2", "none_vgg_bilstm_ctc, 1008 characters"),
+        ("korean_g1", "none_resnet_bilstm_ctc, 1567 characters"),
+    ],
 )
-def test_its_own_networks_come_in(easyocr_python, tmp_path, generation, network, architecture):
+def test_its_own_networks_come_in(imported, network, said):
     """With the characters of the installed package, by the command in its environment."""
-    run(easyocr_python, "-c", MAKE, generation, "korean.pth", "scores.npy", cwd=tmp_path)
-    command = ("-m", "hanline.tasks.cli", "import", "easyocr", "korean.pth", f"network={network}")
-    assert architecture in run(easyocr_python, *command, cwd=tmp_path)
-    recognizer = load_recognizer(tmp_path / "korean.ckpt")
+    place, out = imported
+    assert said in out
+    recognizer = load_recognizer(place / f"{network}.ckpt")
     assert recognizer.spec["image"] == {
         **{"height": 64, "width": 600, "channels": 1},
         "keep_ratio": True,
@@ -73,35 +98,39 @@ def test_its_own_networks_come_in(easyocr_python, tmp_path, generation, network,
     images = torch.sin(0.011 * torch.arange(64 * 200)).reshape(1, 1, 64, 200)
     with torch.inference_mode():
         scores = recognizer(images).numpy()
-    assert np.allclose(scores, np.load(tmp_path / "scores.npy"), atol=1e-4)
+    assert np.allclose(scores, np.load(place / f"{network}.npy"), atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    "case", ["None-VGG-BiLSTM-CTC", "TPS-ResNet-None-CTC", "None-RCNN-BiLSTM-CTC", "compact"]
-)
 def test_it_reads_ours_as_we_do(
-    easyocr_python, recognizer_of, make_recognizer, images, command, tmp_path, case
+    easyocr_python, recognizer_of, make_recognizer, images, command, tmp_path
 ):
-    if case == "compact":
-        recognizer = make_recognizer(sequence_modeling="bilstm", charset=HANGUL + " [\\'\"")
-        recognizer.spec["image"]["keep_ratio"] = True
-    else:
-        recognizer = recognizer_of(case, image=(32, 96, 1), keep_ratio=True)
-    save_recognizer(tmp_path / "model.ckpt", recognizer, {})
-    done = command("export", "checkpoint=model.ckpt", "format=easyocr", "output=network/headlines")
-    assert done.status == 0, done.err
     place = tmp_path / "images"
     place.mkdir()
-    names = []
-    # At the network's height, so that EasyOCR's own resizing has nothing to do.
+    # At the networks' height, so that EasyOCR's own resizing has nothing to do.
     for i, width in enumerate((32, 40, 64, 72, 90, 96)):
-        names.append(place / f"{i}.png")
-        Image.fromarray(images(i + 1, 1, 32, width)[i, 0].numpy()).save(names[-1])
-    theirs = run(easyocr_python, "-c", READ, "network", "headlines", *names, cwd=tmp_path)
-    done = command("predict", "checkpoint=model.ckpt", f"image_dir={place}")
-    assert done.status == 0, done.err
-    lines = (tmp_path / "readings.jsonl").read_text("utf-8").splitlines()
-    assert json.loads(theirs.splitlines()[-1]) == [json.loads(line)["text"] for line in lines]
+        grey = Image.fromarray(images(i + 1, 1, 32, width)[i, 0].numpy())
+        grey.save(place / f"{i}.png")
+    compact = make_recognizer(sequence_modeling="bilstm", charset=HANGUL + " [\\'\"")
+    compact.spec["image"]["keep_ratio"] = True
+    recognizers = {"compact": compact} | {
+        case.replace("-", "_"): recognizer_of(case, image=(32, 96, 1), keep_ratio=True)
+        for case in ("None-VGG-BiLSTM-CTC", "TPS-ResNet-None-CTC", "None-RCNN-BiLSTM-CTC")
+    }
+    ours = {}
+    for name, recognizer in recognizers.items():
+        save_recognizer(tmp_path / f"{name}.ckpt", recognizer, {})
+        keys = (f"checkpoint={name}.ckpt", "format=easyocr", f"output=network/{name}")
+        done = command("export", *keys)
+        assert done.status == 0, done.err
+        done = command("predict", f"checkpoint={name}.ckpt", f"image_dir={place}")
+        assert done.status == 0, done.err
+        lines = (tmp_path / "readings.jsonl").read_text("utf-8").splitlines()
+        ours[name] = [json.loads(line)["text"] for line in lines]
+    files = sorted(place.iterdir())
+    theirs = run(
+        easyocr_python, READ, "network", *files, cwd=tmp_path, given=json.dumps(list(ours))
+    )
+    assert json.loads(theirs.splitlines()[-1]) == ours
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ sure it was. What else a reader must know stands in the file's metadata, as JSON
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from hanline.model.transformation.none import NoTransformation
 
 SUFFIX = ".onnx"
 METADATA = "hanline"
+OUTPUTS = ("classes", "probabilities")
 # GridSample, which TPS needs, is as torch has it since 20.
 OPSET = 20
 # What the exporter and its parts log of themselves.
@@ -46,34 +47,8 @@ def write_onnx(path: Path, recognizer: Recognizer, history: Mapping[str, Any]) -
         HanlineError: a package is missing, or the model's prediction has no graph here.
     """
     _require("onnx", "onnxscript")
-    graph = Graph(recognizer).eval()
-    image = recognizer.spec["image"]
-    # Two images: a batch of one would be taken for a constant.
-    example = torch.zeros(2, image["channels"], image["height"], image["width"], dtype=torch.uint8)
-    free: dict[int, Any] = {0: torch.export.Dim("batch", min=1)}
-    if isinstance(recognizer.transformation, NoTransformation):
-        free[3] = torch.export.Dim.DYNAMIC
-    with _quiet(), torch.no_grad():
-        program = torch.export.export(
-            graph,
-            (example,),
-            dynamic_shapes={"images": free},
-            # Quicker without; but then the length of the batch, which TPS asks for, is a constant.
-            strict=3 not in free,
-        )
-        exported = torch.onnx.export(
-            program,
-            (),
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=["images"],
-            output_names=["classes", "probabilities"],
-            verbose=False,
-        )
-    assert exported is not None
-    model = exported.model_proto
-    if 3 in free:
-        model.graph.input[0].type.tensor_type.shape.dim[3].dim_param = "width"
+    free_width = isinstance(recognizer.transformation, NoTransformation)
+    model = trace(Graph(recognizer), recognizer.spec["image"], free_width, OUTPUTS)
     del model.metadata_props[:]
     record = metadata(recognizer, history)
     for key, value in ((METADATA, json.dumps(record, ensure_ascii=False)), ("name", path.stem)):
@@ -82,6 +57,46 @@ def write_onnx(path: Path, recognizer: Recognizer, history: Mapping[str, Any]) -
     aside = path.with_name(path.name + ".partial")
     aside.write_bytes(model.SerializeToString())
     aside.replace(path)
+
+
+def trace(
+    graph: nn.Module, image: Mapping[str, Any], free_width: bool, outputs: Sequence[str]
+) -> Any:
+    """The ONNX model (an ``onnx.ModelProto``) of a module that takes images (B, C, H, W), uint8.
+
+    Args:
+        graph: the module.
+        image: ``height``, ``width`` and ``channels`` of the images.
+        free_width: whether images of another width can be given, too.
+        outputs: the names of what the module returns.
+    """
+    # Two images: a batch of one would be taken for a constant.
+    example = torch.zeros(2, image["channels"], image["height"], image["width"], dtype=torch.uint8)
+    free: dict[int, Any] = {0: torch.export.Dim("batch", min=1)}
+    if free_width:
+        free[3] = torch.export.Dim.DYNAMIC
+    with _quiet(), torch.no_grad():
+        program = torch.export.export(
+            graph.eval(),
+            (example,),
+            dynamic_shapes={"images": free},
+            # Quicker without; but then the length of the batch, which TPS asks for, is a constant.
+            strict=not free_width,
+        )
+        exported = torch.onnx.export(
+            program,
+            (),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=["images"],
+            output_names=list(outputs),
+            verbose=False,
+        )
+    assert exported is not None
+    model = exported.model_proto
+    if free_width:
+        model.graph.input[0].type.tensor_type.shape.dim[3].dim_param = "width"
+    return model
 
 
 def metadata(recognizer: Recognizer, history: Mapping[str, Any]) -> dict[str, Any]:
@@ -182,7 +197,7 @@ class AttentionGraph(nn.Module):
         return outcome[5], outcome[6]
 
 
-_HEADS: dict[type, Any] = {CTCPrediction: CTCGraph, AttentionPrediction: AttentionGraph}
+GRAPHS: dict[type, Any] = {CTCPrediction: CTCGraph, AttentionPrediction: AttentionGraph}
 
 
 class OnnxRecognizer:
@@ -243,7 +258,7 @@ class OnnxRecognizer:
         except Exception as error:
             # onnxruntime's own errors have no common class but this.
             raise HanlineError(f"{self.path} cannot read these images: {error}") from error
-        decode = _DECODE[self._decoding["kind"]]
+        decode = DECODE[self._decoding["kind"]]
         return decode(classes, probabilities, self._decoding, self._characters)
 
 
@@ -279,11 +294,11 @@ def decode_attention(
     return texts, np.where(going[:, 0], confidences, 0.0).tolist()
 
 
-_DECODE = {"ctc": decode_ctc, "attention": decode_attention}
+DECODE = {"ctc": decode_ctc, "attention": decode_attention}
 
 
 def _head(recognizer: Recognizer) -> Any:
-    head = _HEADS.get(type(recognizer.prediction))
+    head = GRAPHS.get(type(recognizer.prediction))
     if head is None:
         raise HanlineError(
             f"there is no ONNX graph for the prediction {type(recognizer.prediction).__name__}: "
@@ -301,7 +316,7 @@ def _read_metadata(session: Any, path: Path) -> dict[str, Any]:
     try:
         record = json.loads(text)
         ImageFormat(**record["image"])
-        known = isinstance(record["charset"], str) and record["decoding"]["kind"] in _DECODE
+        known = isinstance(record["charset"], str) and record["decoding"]["kind"] in DECODE
     except (ValueError, KeyError, TypeError) as error:
         raise HanlineError(f"the metadata of {path} is damaged: {error!r}") from error
     if not known:
