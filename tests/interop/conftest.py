@@ -71,7 +71,7 @@ def recognizer_of(images):
             recognizer.train()
             with torch.no_grad():
                 for _ in range(12):
-                    recognizer.features(images(16, image[2], image[0], image[1]))
+                    recognizer.features(images(16, image[2], image[0], image[1] or 96))
         return recognizer.eval()
 
     return make

@@ -6,7 +6,13 @@ from architectures import CASES, HANGUL, parity_module
 from omegaconf import OmegaConf
 
 from hanline.errors import HanlineError
-from hanline.interop.dtrb import dtrb_state, grid, image_size_of, recognizer_from_dtrb
+from hanline.interop.dtrb import (
+    dtrb_state,
+    grid,
+    image_size_of,
+    recognizer_from_dtrb,
+    write_dtrb,
+)
 from hanline.model.checkpoint import load_recognizer
 from hanline.model.recognizer import Recognizer
 from hanline.model.transformation.tps import spline
@@ -149,7 +155,7 @@ def test_the_command_imports_and_exports(dtrb_file, command):
     path = dtrb_file("TPS-ResNet-BiLSTM-CTC", charset="0123456789abcdefghijklmnopqrstuvwxyz")
     done = command("import_weights", "dtrb", str(path), "model=star_net", "charset=dtrb_36")
     assert done.status == 0, done.err
-    assert "tps_resnet_bilstm_ctc, 36 characters, images of 32×48, grey" in done.out
+    assert "tps_resnet_bilstm_ctc, 36 characters, images 32×48 pixels, grey" in done.out
     again = command("import_weights", "dtrb", str(path), "charset=dtrb_36")
     assert again.status == 1
     assert "exists already" in again.err
@@ -216,6 +222,12 @@ def test_a_tensor_too_many_too_few_or_too_large_is_named(recognizer_of, tmp_path
 def test_a_model_that_dtrb_has_not_is_not_exported(checkpoint):
     with pytest.raises(HanlineError, match="no feature_extraction Compact"):
         export.export(export_config(checkpoint, format="dtrb"))
+
+
+def test_a_width_that_follows_the_image_is_not_exported(recognizer_of, tmp_path):
+    recognizer = recognizer_of("None-VGG-None-CTC", image=(32, None, 1), keep_ratio=True)
+    with pytest.raises(HanlineError, match=r"image\.width is null"):
+        write_dtrb(tmp_path / "model.pth", recognizer)
 
 
 @pytest.mark.parametrize("case", CASES[:: len(CASES) // 3])

@@ -122,7 +122,8 @@ def test_it_reads_ours_as_we_do(
         keys = (f"checkpoint={name}.ckpt", "format=easyocr", f"output=network/{name}")
         done = command("export", *keys)
         assert done.status == 0, done.err
-        done = command("predict", f"checkpoint={name}.ckpt", f"image_dir={place}")
+        keys = (f"checkpoint={name}.ckpt", f"image_dir={place}", "precision=32-true")
+        done = command("predict", *keys)
         assert done.status == 0, done.err
         lines = (tmp_path / "readings.jsonl").read_text("utf-8").splitlines()
         ours[name] = [json.loads(line)["text"] for line in lines]
@@ -139,6 +140,7 @@ def test_it_reads_ours_as_we_do(
         ("None-VGG-None-Attn", (32, 96, 1), True, "by CTC alone"),
         ("None-VGG-None-CTC", (32, 96, 3), True, "grey images"),
         ("None-VGG-None-CTC", (32, 96, 1), False, "keep_ratio=true"),
+        ("None-VGG-None-CTC", (32, None, 1), True, "pads each line"),
     ],
 )
 def test_what_easyocr_cannot_carry(recognizer_of, tmp_path, case, image, keep_ratio, reason):
@@ -154,5 +156,5 @@ def test_a_name_that_python_cannot_import(recognizer_of, tmp_path):
 
 
 def test_without_the_package_it_is_told_how_to_go_on():
-    with pytest.raises(HanlineError, match=r"hanline\[easyocr\].*charset=easyocr_korean_g2"):
+    with pytest.raises(HanlineError, match=r"\.\[easyocr\].*charset=easyocr_korean_g2"):
         network_characters("korean_g2")

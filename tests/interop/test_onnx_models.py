@@ -25,6 +25,7 @@ from hanline.interop.onnx import (
     trace,
     write_onnx,
 )
+from hanline.interop.onnx_int8 import compare_speed
 from hanline.model.checkpoint import load_recognizer, save_recognizer
 
 IMAGES = 100
@@ -117,13 +118,13 @@ def test_reads_as_torch_does(case, exported_with_others, images):
 
 @pytest.fixture(scope="module")
 def onnx_of(recognizer_of, tmp_path_factory):
-    """Exports one of the 24 as the command does, once: the recogniser and its file. TPS sees
-    colours here."""
+    """Exports one of the 24 as the command does, once: the recogniser and its file. With TPS it
+    sees colours; without, its width follows the image."""
 
     @functools.cache
     def export(case):
-        channels = 3 if case.startswith("TPS") else 1
-        recognizer = recognizer_of(case, image=(32, 48, channels), keep_ratio=True)
+        image = (32, 48, 3) if case.startswith("TPS") else (32, None, 1)
+        recognizer = recognizer_of(case, image=image, keep_ratio=True)
         path = tmp_path_factory.mktemp(case) / "model.onnx"
         write_onnx(path, recognizer, {"steps": 7})
         return recognizer, path
@@ -183,7 +184,7 @@ def folder(words, picture, tmp_path):
 def test_predict_and_evaluate_take_the_file(exported, checkpoint, folder, command, tmp_path):
     readings = []
     for file in (checkpoint, exported):
-        done = command("predict", f"checkpoint={file}", f"image_dir={folder}")
+        done = command("predict", f"checkpoint={file}", f"image_dir={folder}", "precision=32-true")
         assert done.status == 0, done.err
         assert "accuracy 100.00 %" in done.out
         lines = (tmp_path / "readings.jsonl").read_text("utf-8").splitlines()
@@ -211,6 +212,17 @@ def test_export_with_8_bit_weights_tells_what_it_costs(checkpoint, folder, comma
     assert done.status == 0, done.err
 
 
+def test_the_speed_of_lines_of_any_width(onnx_of, images, tmp_path):
+    _, path = onnx_of("None-VGG-None-Attn")
+    files = [tmp_path / f"{i}.png" for i in range(3)]
+    for file, width in zip(files, (40, 200, 300), strict=True):
+        Image.fromarray(images(1, 1, 32, width)[0, 0].numpy()).save(file)
+    speed = compare_speed(path, path, [*files, tmp_path / "missing.png"])
+    assert speed.before > 0
+    with pytest.raises(HanlineError, match="no image"):
+        compare_speed(path, path, [tmp_path / "missing.png"])
+
+
 def test_what_onnxruntime_cannot_do_is_told(exported, images):
     model = OnnxRecognizer(exported)
     with pytest.raises(HanlineError, match="cannot read on meta"):
@@ -229,12 +241,12 @@ def test_a_model_of_others_is_told_apart(exported, tmp_path):
 
 
 @pytest.mark.parametrize("case", ["None-VGG-None-Attn", "TPS-VGG-None-CTC"])
-@pytest.mark.parametrize("width", [60, 100])
+@pytest.mark.parametrize("width", [60, 230])
 def test_the_program_in_the_docs_reads_without_torch(
     case, width, onnx_of, images, tmp_path, process, command
 ):
     """docs/onnx.md's program, as it stands there, gives what `hanline predict` gives, of an image
-    that is padded and of one that is squeezed."""
+    that is padded and of one that is squeezed or stretched."""
     program = (ROOT / "docs" / "onnx.md").read_text("utf-8").split("```python\n")[1].split("```")[0]
     assert "torch" not in program
     assert len(program.splitlines()) <= 35
@@ -245,7 +257,8 @@ def test_the_program_in_the_docs_reads_without_torch(
     (tmp_path / "read.py").write_text(program, encoding="utf-8")
     done = process("read.py", path, "image.png")
     assert done.status == 0, done.err
-    assert command("predict", "checkpoint=model.ckpt", "image_dir=image.png").status == 0
+    keys = ("checkpoint=model.ckpt", "image_dir=image.png", "precision=32-true", "straighten=false")
+    assert command("predict", *keys).status == 0
     reading = json.loads((tmp_path / "readings.jsonl").read_text("utf-8"))
     text, _, confidence = done.out.rstrip("\n").rpartition(" ")
     assert text == reading["text"]

@@ -72,3 +72,5 @@ def test_a_run_tells_its_steps_figures_and_data(checkpoint, tmp_path):
     assert history["training"] == {"finetune_from": "old.ckpt", "data": {"train_dir": "sets"}}
     spec = load_recognizer(checkpoint).spec
     assert "sets" in model_card("best", "a test", spec, history)
+    spec["image"] |= {"width": None, "keep_ratio": True}
+    assert "32 pixels high, as wide as their text" in model_card("best", "a test", spec, history)

@@ -245,6 +245,8 @@ def _refuse_unfit(spec: Mapping[str, Any]) -> None:
         wrong = f"prediction.hidden_size is {spec['prediction']['hidden_size']}, and not {hidden}"
     elif spec["feature_extraction"].get("iterations", 5) != 5:
         wrong = f"feature_extraction.iterations is {spec['feature_extraction']['iterations']}"
+    elif spec["image"]["width"] is None:
+        wrong = "image.width is null, and DTRB gives all images one width"
     else:
         return
     raise HanlineError(f"DTRB has no option for this model: its {wrong}; format=onnx can carry it")

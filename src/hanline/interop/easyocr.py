@@ -127,6 +127,12 @@ def refuse_unfit(recognizer: Recognizer) -> None:
             "EasyOCR shows its networks grey images, and this model reads RGB: format=onnx can "
             "carry it"
         )
+    if image["width"] is None:
+        raise HanlineError(
+            "EasyOCR pads each line to a multiple of its height, and this model was trained on "
+            "lines that are not padded (image.width=null): train it with an image.width, or take "
+            "format=onnx"
+        )
     if not image["keep_ratio"]:
         raise HanlineError(
             "EasyOCR keeps the ratio of width to height and pads, and this model was trained on "

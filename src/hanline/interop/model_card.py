@@ -65,11 +65,12 @@ def model_card(
     """
     image = spec["image"]
     colours = "grey" if image["channels"] == 1 else "RGB"
-    fit = (
-        "ratio kept, the last column repeated up to the width"
-        if image["keep_ratio"]
-        else "stretched to that size"
-    )
+    if image["width"] is None:
+        fit = "ratio kept to 2.5 %"
+    elif image["keep_ratio"]:
+        fit = "ratio kept, the last column repeated up to the width"
+    else:
+        fit = "stretched to that size"
     stages = {
         stage: dict(spec[stage])
         for stage in ("transformation", "feature_extraction", "sequence_modeling", "prediction")
@@ -84,8 +85,7 @@ def model_card(
         "| | |",
         "|---|---|",
         f"| architecture | {' – '.join(names)} |",
-        f"| images | {image['height']}×{image['width']} pixels, {colours}, {fit}; bicubic, "
-        "then (x/255 − 0.5)/0.5 |",
+        f"| images | {image_size(image)}, {colours}, {fit}; bicubic, then (x/255 − 0.5)/0.5 |",
         f"| charset | {len(spec['charset'])} characters |",
         f"| longest text | {spec['max_label_length']} characters |",
         f"| trained by | {_origin(history)} |",
@@ -105,6 +105,13 @@ def model_card(
     characters = spec["charset"]
     lines += [f"    {characters[start : start + 60]}" for start in range(0, len(characters), 60)]
     return "\n".join(lines) + "\n"
+
+
+def image_size(image: Mapping[str, Any]) -> str:
+    """The size of a recogniser's images, in words."""
+    if image["width"] is None:
+        return f"{image['height']} pixels high, as wide as their text"
+    return f"{image['height']}×{image['width']} pixels"
 
 
 def _origin(history: Mapping[str, Any]) -> str:

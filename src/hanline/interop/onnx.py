@@ -66,12 +66,13 @@ def trace(
 
     Args:
         graph: the module.
-        image: ``height``, ``width`` and ``channels`` of the images.
+        image: the recogniser's format, as :class:`hanline.data.images.ImageFormat` takes it.
         free_width: whether images of another width can be given, too.
         outputs: the names of what the module returns.
     """
     # Two images: a batch of one would be taken for a constant.
-    example = torch.zeros(2, image["channels"], image["height"], image["width"], dtype=torch.uint8)
+    size = (2, image["channels"], image["height"], ImageFormat(**image).usual_width)
+    example = torch.zeros(size, dtype=torch.uint8)
     free: dict[int, Any] = {0: torch.export.Dim("batch", min=1)}
     if free_width:
         free[3] = torch.export.Dim.DYNAMIC

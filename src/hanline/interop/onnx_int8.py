@@ -2,15 +2,19 @@
 
 import logging
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from torch import Tensor
 
+from hanline.data.images import ImageError, ImageFormat, decode_image, to_pixels
+from hanline.errors import HanlineError
 from hanline.interop.onnx import OnnxRecognizer
 
 # Convolutions are left as they are: onnxruntime multiplies them more slowly in 8 bits.
@@ -64,20 +68,43 @@ def write_int8(path: Path, output: Path) -> None:
     aside.replace(output)
 
 
-def compare_speed(path: Path, small: Path, images: Tensor) -> Speed:
-    """Read images with both, in turns, and take the best round of each.
+def compare_speed(path: Path, small: Path, images: Iterable[Path | bytes]) -> Speed:
+    """Read images with both, in turns, and take the best round of each; decoding does not count.
 
     Args:
         path, small: the model, and its 8-bit self.
-        images: uint8 (B, C, H, W).
+        images: image files; those that cannot be read are left out.
+
+    Raises:
+        HanlineError: none can be read.
     """
     recognizers = [OnnxRecognizer(file) for file in (path, small)]
+    batches = _batches(images, ImageFormat(**recognizers[0].spec["image"]))
+    count = sum(len(batch) for batch in batches)
+    if not count:
+        raise HanlineError("there is no image to measure the speed with")
     seconds = [float("inf")] * 2
     for _ in range(ROUNDS):
         for i, recognizer in enumerate(recognizers):
             started = time.perf_counter()
-            for batch in torch.split(images, 32):
+            for batch in batches:
                 recognizer.read(batch)
             seconds[i] = min(seconds[i], time.perf_counter() - started)
-    before, after = (len(images) / s for s in seconds)
+    before, after = (count / s for s in seconds)
     return Speed(before, after, path.stat().st_size, small.stat().st_size)
+
+
+def _batches(images: Iterable[Path | bytes], image_format: ImageFormat) -> list[Tensor]:
+    """Batches of at most 32 images, (B, C, H, W), uint8; those of a width stand together."""
+    of_width: dict[int, list[np.ndarray]] = {}
+    for image in images:
+        try:
+            pixels = to_pixels(decode_image(image), image_format)
+        except ImageError:
+            continue
+        of_width.setdefault(pixels.shape[1], []).append(pixels)
+    return [
+        batch
+        for lines in of_width.values()
+        for batch in torch.from_numpy(np.stack(lines)).permute(0, 3, 1, 2).split(32)
+    ]

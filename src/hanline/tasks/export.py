@@ -110,12 +110,10 @@ def write_int8_beside(path: Path, dataset: Path) -> tuple[list[Path], list[str]]
     small = path.with_suffix(".int8.onnx")
     write_int8(path, small)
     figures = [
-        evaluate(Reader.from_checkpoint(file, "cpu"), dataset, fold_case=False).total
-        for file in (path, small)
+        evaluate(Reader(file, "cpu"), dataset, fold_case=False).total for file in (path, small)
     ]
-    reader = Reader.from_checkpoint(path, "cpu")
-    images = reader.pixels(image for image, _ in islice(samples(dataset, Counter()), SPEED_IMAGES))
-    speed = compare_speed(path, small, images)
+    some = islice(samples(dataset, Counter()), SPEED_IMAGES)
+    speed = compare_speed(path, small, (image for image, _ in some))
     lines = [
         f"32-bit weights: {summary(figures[0])}",
         f"8-bit weights: {summary(figures[1])}",

@@ -19,6 +19,7 @@ from hanline.interop.dtrb import (
     refuse_other_architecture,
 )
 from hanline.interop.easyocr import IMAGE_HEIGHT, IMAGE_WIDTH, network_characters
+from hanline.interop.model_card import image_size
 from hanline.interop.safetensors_file import load_safetensors, read_safetensors
 from hanline.model.checkpoint import checked_tensors, load_weights_file, save_recognizer
 from hanline.model.lightning_module import CHECKPOINT_KEY
@@ -77,8 +78,8 @@ def import_weights(config: DictConfig) -> None:
     save_recognizer(output, recognizer, history)
     image = recognizer.spec["image"]
     print(
-        f"written: {output} ({_title(recognizer)}, {len(recognizer.charset)} characters, images of "
-        f"{image['height']}×{image['width']}, {'grey' if image['channels'] == 1 else 'RGB'})"
+        f"written: {output} ({_title(recognizer)}, {len(recognizer.charset)} characters, images "
+        f"{image_size(image)}, {'grey' if image['channels'] == 1 else 'RGB'})"
     )
 
 
