@@ -121,7 +121,7 @@ def test_damaged_safetensors(recognizer_of, tmp_path):
     path = tmp_path / "model.safetensors"
     with pytest.raises(HanlineError, match="there is no"):
         open_recognizer(path)
-    write_safetensors(path, recognizer_of("None-VGG-None-CTC"), {})
+    write_safetensors(path, recognizer_of("None-VGG-None-CTC"), {}, half=False)
     whole = path.read_bytes()
     # A header of 10^18 bytes, then half a file, then another model's config.
     for damaged in (struct.pack("<Q", 10**18) + whole[8:], whole[: len(whole) // 2]):

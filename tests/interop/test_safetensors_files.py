@@ -7,6 +7,7 @@ import torch
 from architectures import HANGUL
 
 from hanline.interop.model_card import history_of, model_card
+from hanline.interop.safetensors_file import load_safetensors
 from hanline.model.checkpoint import load_recognizer, load_weights_file, save_recognizer
 from hanline.training.finetuning import finetune_from
 
@@ -27,6 +28,24 @@ def test_there_and_back(recognizer_of, command, tmp_path):
     content = load_weights_file(tmp_path / "out" / "model.ckpt")
     assert history_of(content, tmp_path / "out" / "model.ckpt") == {"steps": 7}
     assert finetune_from(recognizer, tmp_path / "out" / "model.safetensors") == []
+
+
+def test_in_half_the_bytes(recognizer_of, command, tmp_path, images):
+    recognizer = recognizer_of("None-VGG-BiLSTM-CTC")
+    save_recognizer(tmp_path / "model.ckpt", recognizer, {})
+    sizes = []
+    for half in ("false", "true"):
+        done = command("export", "checkpoint=model.ckpt", "format=safetensors", f"half={half}")
+        assert done.status == 0, done.err
+        sizes.append((tmp_path / "model.safetensors").stat().st_size)
+    assert sizes[1] == pytest.approx(sizes[0] / 2, rel=0.05)
+    back = load_safetensors(tmp_path / "model.safetensors")
+    assert {tensor.dtype for tensor in back.parameters()} == {torch.float32}
+    pictures = images(20, 1, 32, 48)
+    assert back.read(pictures)[0] == recognizer.eval().read(pictures)[0]
+    done = command("export", "checkpoint=model.ckpt", "format=onnx", "half=true")
+    assert done.status == 1
+    assert "half is for format=safetensors" in done.err
 
 
 def test_predict_takes_the_file(checkpoint, picture, words, command, tmp_path):

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from hanline import __version__, atomic
@@ -16,13 +16,16 @@ from hanline.model.recognizer import Recognizer
 SUFFIX = ".safetensors"
 
 
-def write_safetensors(path: Path, recognizer: Recognizer, history: Mapping[str, Any]) -> list[Path]:
+def write_safetensors(
+    path: Path, recognizer: Recognizer, history: Mapping[str, Any], half: bool
+) -> list[Path]:
     """Write ``NAME.safetensors`` and ``NAME.json``.
 
     Args:
         path: the first of them.
         recognizer: what is written.
         history: where the weights come from, as plain values.
+        half: whether floats are written in 16 bits.
 
     Returns:
         Both files.
@@ -34,9 +37,12 @@ def write_safetensors(path: Path, recognizer: Recognizer, history: Mapping[str, 
         "history": dict(history),
     }
     # Convolutions lie in memory channels last, which the format cannot say.
-    tensors = {name: tensor.contiguous() for name, tensor in recognizer.state_dict().items()}
+    tensors = {
+        name: (tensor.half() if half and tensor.is_floating_point() else tensor).contiguous()
+        for name, tensor in recognizer.state_dict().items()
+    }
     aside = path.with_name(path.name + ".partial")
-    save_file(tensors, str(aside))
+    aside.write_bytes(save(tensors))
     aside.replace(path)
     config = path.with_suffix(".json")
     atomic.write_text(config, json.dumps(record, ensure_ascii=False, indent=2) + "\n")

@@ -41,6 +41,7 @@ class Settings:
     checkpoint: str
     format: Format
     output: str | None
+    half: bool
     int8: bool
     dataset: str | None
 
@@ -59,6 +60,10 @@ def export(config: DictConfig) -> None:
     if config.int8 and config.format != "onnx":
         raise HanlineError(
             f"int8 is for format=onnx; {config.format} keeps the weights as they are"
+        )
+    if config.half and config.format != "safetensors":
+        raise HanlineError(
+            f"half is for format=safetensors; {config.format} keeps the weights as they are"
         )
     if config.int8 and not config.dataset:
         raise HanlineError(
@@ -93,7 +98,7 @@ def write(
         return write_easyocr(path, recognizer), [f"In this folder:\n\n{reader_code(path)}"]
     reading = [f"To read with it:\n\n    hanline predict checkpoint={path.name} image_dir=IMAGES"]
     if config.format == "safetensors":
-        return write_safetensors(path, recognizer, history), reading
+        return write_safetensors(path, recognizer, history, config.half), reading
     from hanline.interop.onnx import write_onnx
 
     write_onnx(path, recognizer, history)
