@@ -1,8 +1,11 @@
 """The data of a run: sets that are given, or drawn from the corpus, as batches."""
 
 import logging
+import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
@@ -188,10 +191,32 @@ class TextImageData(pl.LightningDataModule):
             num_workers=self.num_workers,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.num_workers > 0,
+            worker_init_fn=outlast_the_step,
             # Without one of its own, a loader would draw from the generator that the model's
             # random numbers come from, and a resumed run would draw others.
             generator=torch.Generator().manual_seed(self.seed),
         )
+
+
+def outlast_the_step(worker: int) -> None:
+    """Have a worker serve the step at which its run is stopped, and the validation after it.
+
+    Ctrl-C on a terminal, and SIGTERM from systemd, SLURM or ``timeout``, come to all processes of a
+    run. The first one finishes its step and saves the state, which it cannot without its workers;
+    then it ends them. Only on Linux can a process tell who sent it a signal.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_for_parent, daemon=True).start()
+
+
+def _end_for_parent() -> None:
+    """Heed SIGTERM from the process whose worker this is: it is how Python ends workers, too."""
+    if sys.platform == "linux":
+        while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+            pass
+        os._exit(0)
 
 
 class Groups(torch.utils.data.Dataset[Batch]):

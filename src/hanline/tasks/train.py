@@ -3,6 +3,7 @@
 import logging
 import sys
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -43,8 +44,10 @@ class Settings:
 def main() -> None:
     """Compose the configuration and train."""
     if sys.argv[1:2] == [WORKER]:
-        # One of several processes on this machine: the first has composed the configuration.
-        train(DictConfig(OmegaConf.load(sys.argv[2])))
+        # One of several processes on this machine: the first has composed the configuration. It
+        # also has the exit status: Lightning kills it if another process ends with one before it.
+        with suppress(TrainingStopped):
+            train(DictConfig(OmegaConf.load(sys.argv[2])))
         return
     run("train", Settings, compose_and_train)
 
@@ -63,7 +66,12 @@ def compose_and_train(config: DictConfig) -> float | None:
     # them compose the configuration again, a whole sweep even.
     sys.argv = [__file__, WORKER, str(run_dir / CONFIG)]
     HydraConfig.instance().cfg = None
-    return train(config)
+    try:
+        return train(config)
+    except TrainingStopped as stopped:
+        if is_first_process():
+            print(f"stopped; to go on: hanline train resume={stopped.checkpoint}", file=sys.stderr)
+        sys.exit(128 + stopped.signal_number)
 
 
 def train(config: DictConfig) -> float | None:
@@ -71,6 +79,9 @@ def train(config: DictConfig) -> float | None:
 
     Returns:
         The best validation accuracy, in percent; None if no validation took place.
+
+    Raises:
+        TrainingStopped: a signal ended it.
     """
     quiet_others()
     quiet_lightning()
@@ -101,12 +112,7 @@ def train(config: DictConfig) -> float | None:
         _recursive_=False,
     )
     log_start(trainer, recognizer, data)
-    try:
-        trainer.fit(module, data, ckpt_path=config.resume, weights_only=True)
-    except TrainingStopped as stopped:
-        if trainer.is_global_zero:
-            print(f"stopped; to go on: hanline train resume={stopped.checkpoint}", file=sys.stderr)
-        sys.exit(128 + stopped.signal_number)
+    trainer.fit(module, data, ckpt_path=config.resume, weights_only=True)
     if data.damaged:
         logger.warning("%d samples were skipped, since their images are damaged", data.damaged)
     best = [

@@ -60,8 +60,8 @@ class TrainingStopped(Exception):  # noqa: N818, being told to stop is no error
 class LastCheckpoint(Checkpoint):
     """Keeps ``last.ckpt``, saved at each validation and when the run is told to stop.
 
-    Ctrl-C and SIGTERM are heeded at the end of a step, so that the state is a whole one; a second
-    Ctrl-C stops at once.
+    Ctrl-C and SIGTERM are heeded at the end of a step, and of the validation that follows it, so
+    that the run can go on as if it had not been stopped; a second Ctrl-C stops at once.
 
     Args:
         run_dir: the run's folder.
@@ -86,20 +86,25 @@ class LastCheckpoint(Checkpoint):
         batch: Batch,
         batch_idx: int,
     ) -> None:
-        received = self._received or 0
-        if trainer.world_size > 1:
-            # A signal may reach one process only, and all must stop after the same step.
-            everyones = trainer.strategy.reduce(
-                torch.tensor(received, device=pl_module.device), reduce_op="max"
-            )
-            received = int(everyones)
-        if received:
-            self.save(trainer)
+        batches = trainer.fit_loop.total_batch_idx + 1
+        if batches % trainer.accumulate_grad_batches:
+            return  # A state holds no gradients: those of half a step would be lost.
+        received = self._received_by_any(trainer, pl_module)
+        if not received:
+            return
+        self.save(trainer)
+        # A resumed run begins with a step. So a validation that is due takes place before the end;
+        # should that take too long for whoever stops the run, the state is saved already.
+        if not trainer.should_stop and batches % trainer.val_check_interval:
             raise TrainingStopped(received, self.path)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.state.fn == "fit":
-            self.save(trainer)
+        if trainer.state.fn != "fit":
+            return
+        self.save(trainer)
+        received = self._received_by_any(trainer, pl_module)
+        if received:
+            raise TrainingStopped(received, self.path)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         for number, handler in self._former_handlers.items():
@@ -113,11 +118,37 @@ class LastCheckpoint(Checkpoint):
         if trainer.is_global_zero:
             aside.replace(self.path)
 
+    def _received_by_any(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> int:
+        """The signal that has come, or 0: it may reach one process only, and all must stop."""
+        received = self._received or 0
+        if trainer.world_size > 1:
+            everyones = trainer.strategy.reduce(
+                torch.tensor(received, device=pl_module.device), reduce_op="max"
+            )
+            received = int(everyones)
+        return received
+
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self._received == signal.SIGINT == number:
             raise KeyboardInterrupt
         self._received = number
         os.write(2, b"\nstopping after this step; last.ckpt will be saved\n")
+
+
+class LastValidation(pl.Callback):
+    """Has a run end with a validation, wherever its last step falls between two."""
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+    ) -> None:
+        if trainer.global_step >= trainer.max_steps:
+            # Lightning validates before it heeds this.
+            trainer.should_stop = True
 
 
 class RandomState(pl.Callback):

@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.loggers import Logger
 
 from hanline.model.precision import Precision, best_precision
+from hanline.training.checkpoints import LastValidation
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ def make_trainer(
         logger.info("precision: %s, since %s", precision, reason)
     return pl.Trainer(
         default_root_dir=run_dir,
-        callbacks=list(callbacks),
+        callbacks=[*callbacks, LastValidation()],
         logger=list(loggers) or False,
         accelerator=accelerator,
         devices=devices,
