@@ -22,6 +22,7 @@ from hanline.tasks.application import is_first_process, plain, quiet_others, run
 from hanline.text.charset import Charset
 from hanline.training.checkpoints import TrainingStopped
 from hanline.training.finetuning import finetune_from
+from hanline.training.launching import launched_processes
 from hanline.training.starting import log_start
 
 logger = logging.getLogger(__name__)
@@ -112,7 +113,8 @@ def train(config: DictConfig) -> float | None:
         _recursive_=False,
     )
     log_start(trainer, recognizer, data)
-    trainer.fit(module, data, ckpt_path=config.resume, weights_only=True)
+    with launched_processes():
+        trainer.fit(module, data, ckpt_path=config.resume, weights_only=True)
     if data.damaged:
         logger.warning("%d samples were skipped, since their images are damaged", data.damaged)
     best = [
