@@ -20,7 +20,7 @@ from hanline.model.lightning_module import RecognizerModule
 from hanline.model.recognizer import Recognizer
 from hanline.tasks.application import is_first_process, plain, quiet_others, run
 from hanline.text.charset import Charset
-from hanline.training.checkpoints import TrainingStopped
+from hanline.training.checkpoints import TrainingStopped, best_accuracy
 from hanline.training.finetuning import finetune_from
 from hanline.training.launching import launched_processes
 from hanline.training.starting import log_start
@@ -79,7 +79,7 @@ def train(config: DictConfig) -> float | None:
     """Train as a settled configuration says.
 
     Returns:
-        The best validation accuracy, in percent; None if no validation took place.
+        The best validation accuracy, in percent; None if it was not measured.
 
     Raises:
         TrainingStopped: a signal ended it.
@@ -117,12 +117,9 @@ def train(config: DictConfig) -> float | None:
         trainer.fit(module, data, ckpt_path=config.resume, weights_only=True)
     if data.damaged:
         logger.warning("%d samples were skipped, since their images are damaged", data.damaged)
-    best = [
-        c.best_model_score for c in trainer.checkpoint_callbacks if hasattr(c, "best_model_score")
-    ]
     if trainer.is_global_zero:
         logger.info("the run is in %s", config.run_dir)
-    return float(best[0]) if best and best[0] is not None else None
+    return best_accuracy(trainer)
 
 
 def quiet_lightning() -> None:

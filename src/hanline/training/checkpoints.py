@@ -43,6 +43,15 @@ class BestCheckpoint(ModelCheckpoint):
         return current is not None and (best is None or bool(current >= best))
 
 
+def best_accuracy(trainer: pl.Trainer) -> float | None:
+    """The best validation accuracy of a run, in percent; None if it was not measured or kept."""
+    for callback in trainer.checkpoint_callbacks:
+        if isinstance(callback, BestCheckpoint) and callback.monitor == "validation/accuracy":
+            score = callback.best_model_score
+            return None if score is None else float(score)
+    return None
+
+
 class TrainingStopped(Exception):  # noqa: N818, being told to stop is no error
     """A signal ended the run, after ``last.ckpt`` was saved.
 
