@@ -55,7 +55,8 @@ def make_trainer(
         gradient_clip_val=gradient_clip_val,
         accumulate_grad_batches=accumulate_grad_batches,
         log_every_n_steps=log_every_n_steps,
-        deterministic=deterministic,
+        # Strictly, torch would refuse CTC's gradient on a GPU: it has one way of computing it.
+        deterministic="warn" if deterministic else False,
         num_sanity_val_steps=0,
         # The data module's batches know of devices themselves, and count no sample twice.
         use_distributed_sampler=False,
