@@ -163,6 +163,11 @@ class TextImageData(pl.LightningDataModule):
         """How many samples have been skipped so far because their image is damaged."""
         return sum(dataset.damaged for _, dataset in self._named_datasets())
 
+    def labels(self) -> Iterator[str]:
+        """All labels of the stored sets, as they are learnt."""
+        for _, dataset in self._named_datasets():
+            yield from dataset.labels()
+
     @property
     def _stored_parts(self) -> dict[str, str | None]:
         """The parts that are sets on disk, and where each is; None where it is drawn."""

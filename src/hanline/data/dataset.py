@@ -4,9 +4,9 @@ import contextlib
 import logging
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import compress, islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
@@ -121,6 +121,13 @@ class LMDBDataset(Dataset[Batch]):
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         return batch_of(self.samples(indices), self.image_format)
+
+    def labels(self) -> Iterator[str]:
+        """All labels, as they are learnt."""
+        for store, kept in zip(self.stores, self._kept, strict=True):
+            is_kept = np.zeros(len(store), dtype=bool)
+            is_kept[kept] = True
+            yield from map(self.rules.apply, compress(store.labels(), is_kept))
 
     def aspects(self) -> np.ndarray:
         """The width of each image as a multiple of its height, from the files' first bytes."""

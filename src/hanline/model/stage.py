@@ -1,6 +1,7 @@
 """What every stage of a recogniser is; the package's docstring has the shapes."""
 
 from abc import abstractmethod
+from collections.abc import Iterable
 
 from torch import Tensor, nn
 
@@ -42,6 +43,10 @@ class Prediction(Stage):
         """The mean loss of a batch of labels, a scalar."""
         losses, counts = self.losses(features, labels)
         return losses.sum() / counts.sum()
+
+    def unwritable(self, labels: Iterable[str], steps: int) -> int:
+        """How many of these labels features with so many steps (T) are too few for."""
+        return 0
 
     @abstractmethod
     def decode(self, scores: Tensor) -> tuple[list[str], list[float]]:

@@ -10,6 +10,7 @@ from pytorch_lightning.loggers import Logger
 
 from hanline.model.precision import Precision, best_precision
 from hanline.training.checkpoints import LastValidation
+from hanline.training.starting import LabelCheck
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ def make_trainer(
         logger.info("precision: %s, since %s", precision, reason)
     return pl.Trainer(
         default_root_dir=run_dir,
-        callbacks=[*callbacks, LastValidation()],
+        callbacks=[*callbacks, LabelCheck(), LastValidation()],
         logger=list(loggers) or False,
         accelerator=accelerator,
         devices=devices,

@@ -1,3 +1,6 @@
+from collections.abc import Iterable
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -42,6 +45,10 @@ class CTCPrediction(Prediction):
         lengths = torch.tensor([max(1, len(label)) for label in labels], device=features.device)
         losses = ctc_losses(self(features), classes) / lengths
         return losses, torch.ones_like(lengths)
+
+    def unwritable(self, labels: Iterable[str], steps: int) -> int:
+        """How many labels have more characters, with a blank between equal ones, than steps."""
+        return sum(len(label) + sum(a == b for a, b in pairwise(label)) > steps for label in labels)
 
     def decode(self, scores: Tensor) -> tuple[list[str], list[float]]:
         """Scores (B, T, classes) → the best path's texts, and the product of its probabilities."""
