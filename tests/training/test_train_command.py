@@ -1,11 +1,14 @@
 """`hanline train` as its users run it: stopped, resumed, on two devices and nodes, swept."""
 
 import json
+import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -26,11 +29,16 @@ TINY = [
     "data.batch_size=4",
     "data.num_workers=1",
     "trainer.max_steps=12",
-    "trainer.val_check_interval=4",
+    "trainer.val_check_interval=5",
     "trainer.log_every_n_steps=1",
     "trainer.accelerator=cpu",
     "trainer.precision=32-true",
 ]
+
+
+# The folder of stopping.py.
+STOPPING = str(Path(__file__).parent)
+TWO_DEVICES = ["trainer.devices=2", "trainer.accumulate_grad_batches=2"]
 
 
 @pytest.fixture(scope="module")
@@ -38,12 +46,18 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"data.drawn_dir={tmp_path_factory.mktemp('drawn')}"
 
 
-def command(*overrides: str) -> list[str]:
+def command_line(*overrides: str) -> list[str]:
     return [sys.executable, str(ROOT / "train.py"), *overrides]
 
 
 def train(*overrides: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(*overrides), capture_output=True, text=True, encoding="utf-8")
+    return subprocess.run(
+        command_line(*overrides),
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([STOPPING, *sys.path])},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+    )
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +66,20 @@ def whole_run(drawn: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = train(*TINY, drawn, f"hydra.run.dir={folder}")
     assert done.returncode == 0, done.stderr
     return folder
+
+
+@pytest.fixture(scope="module")
+def run_on_two_devices(drawn: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("two") / "run"
+    done = train(*TINY, *TWO_DEVICES, drawn, f"hydra.run.dir={folder}")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("GLOBAL_RANK") == 2
+    return folder
+
+
+def steps(checkpoint: Path) -> int:
+    taken: int = torch.load(checkpoint, weights_only=True)["global_step"]
+    return taken
 
 
 def state(checkpoint: Path) -> dict[str, torch.Tensor]:
@@ -63,11 +91,28 @@ def state(checkpoint: Path) -> dict[str, torch.Tensor]:
     }
 
 
+def assert_ended_alike(run: Path, whole_run: Path) -> None:
+    expected, ended = state(whole_run / "last.ckpt"), state(run / "last.ckpt")
+    assert expected.keys() == ended.keys()
+    for name, tensor in expected.items():
+        assert torch.equal(tensor, ended[name]), name
+    assert figures(run) == figures(whole_run)
+
+
+def figures(run: Path) -> list[str]:
+    lines = (run / "log_train.txt").read_text(encoding="utf-8").splitlines()
+    return [line.partition(", Elapsed_time")[0] for line in lines]
+
+
 def test_a_run_writes_what_it_should(whole_run: Path) -> None:
     names = {path.name for path in whole_run.iterdir()}
     assert {"best_accuracy.ckpt", "best_norm_ed.ckpt", "last.ckpt", "config.yaml"} <= names
     log = (whole_run / "log_train.txt").read_text(encoding="utf-8")
-    assert [f"[{step}/12] Train loss: " in log for step in (4, 8, 12)] == [True] * 3
+    # The last step falls between two validations, and is validated too.
+    assert [line.split("/")[0] for line in log.splitlines() if line.startswith("[")] == [
+        *("[5", "[10", "[12")
+    ]
+    assert steps(whole_run / "last.ckpt") == 12
     for line in ("Current_accuracy ", "Current_norm_ED ", "Best_accuracy ", "Best_norm_ED "):
         assert log.count(line) == 3
     assert log.count("\tTrue") + log.count("\tFalse") == 3 * 5
@@ -86,7 +131,7 @@ def test_tensorboard_shows_scalars_and_pictures(whole_run: Path) -> None:
         "validation/cer",
         "validation/loss",
     } <= scalars
-    assert [event.step for event in events.Scalars("validation/accuracy")] == [3, 7, 11]
+    assert [event.step for event in events.Scalars("validation/accuracy")] == [4, 9, 11]
     assert events.Tags()["images"] == ["validation/readings"]
 
 
@@ -96,65 +141,152 @@ def test_a_stopped_run_resumes_and_ends_where_it_would_have(
 ) -> None:
     folder = tmp_path / "run"
     process = subprocess.Popen(
-        command(*TINY, drawn, f"hydra.run.dir={folder}"),
+        command_line(*TINY, drawn, f"hydra.run.dir={folder}"),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         encoding="utf-8",
+        start_new_session=True,
     )
     assert process.stdout is not None
     for line in process.stdout:
         if line.startswith("step 6 "):
-            process.send_signal(number)
+            # To the data workers too, as a terminal, systemd and SLURM do it.
+            os.killpg(process.pid, number)
             break
     _, errors = process.communicate()
     assert process.returncode == 128 + number, errors
-    stopped_at = torch.load(folder / "last.ckpt", weights_only=True)["global_step"]
-    assert 6 <= stopped_at < 12
+    assert 6 <= steps(folder / "last.ckpt") < 12
     assert f"resume={folder / 'last.ckpt'}" in errors
 
     done = train(f"resume={folder / 'last.ckpt'}")
     assert done.returncode == 0, done.stderr
-    expected, resumed = state(whole_run / "last.ckpt"), state(folder / "last.ckpt")
-    assert expected.keys() == resumed.keys()
-    for name, tensor in expected.items():
-        assert torch.equal(tensor, resumed[name]), name
-
-    def figures(run: Path) -> list[str]:
-        lines = (run / "log_train.txt").read_text(encoding="utf-8").splitlines()
-        return [line.partition(", Elapsed_time")[0] for line in lines]
-
-    assert figures(folder) == figures(whole_run)
+    assert_ended_alike(folder, whole_run)
 
 
-def test_what_cannot_be_resumed_is_refused(whole_run: Path, tmp_path: Path) -> None:
-    missing = train(f"resume={tmp_path / 'last.ckpt'}")
-    assert missing.returncode == 1
-    assert "there is no" in missing.stderr.splitlines()[-1]
-    other_model = train(f"resume={whole_run / 'last.ckpt'}", "model=trba")
-    assert other_model.returncode == 1
-    assert "finetune_from=" in other_model.stderr.splitlines()[-1]
-
-
-def test_two_devices_train_as_two_processes(drawn: str, tmp_path: Path) -> None:
+def test_a_signal_waits_for_the_whole_step_and_its_validation(
+    run_on_two_devices: Path, drawn: str, tmp_path: Path
+) -> None:
     folder = tmp_path / "run"
-    done = train(*TINY, drawn, f"hydra.run.dir={folder}", "trainer.devices=2")
+    # The first of the two batches of step 5, and in one of the two processes.
+    stop = "{_target_: stopping.SignalAt, batch: 8, number: 15}"
+    done = train(*TINY, *TWO_DEVICES, drawn, f"hydra.run.dir={folder}", f"+callbacks.stop={stop}")
+    assert done.returncode == 128 + signal.SIGTERM, done.stderr
+    assert steps(folder / "last.ckpt") == 5
+    assert figures(folder) == figures(run_on_two_devices)[: len(figures(folder))] != []
+
+    done = train(f"resume={folder / 'last.ckpt'}")
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("GLOBAL_RANK") == 2
-    log = (folder / "log_train.txt").read_text(encoding="utf-8")
+    assert_ended_alike(folder, run_on_two_devices)
+
+
+@pytest.fixture
+def trained(whole_run: Path, tmp_path: Path) -> Path:
+    """A run that has ended, in a folder to which it was moved."""
+    return shutil.copytree(whole_run, tmp_path / "moved")
+
+
+REFUSED = {
+    "optimizer.lr=0.1": "optimizer.lr cannot change",
+    "seed=5": "seed cannot change",
+    "image.width=128": "image.width cannot change",
+    "max_label_length=12": "max_label_length cannot change",
+    "model=trba": "model cannot change",
+    "trainer.accumulate_grad_batches=2": "trainer.accumulate_grad_batches cannot change",
+    "schedule=constant": "schedule cannot change",
+    "callbacks.log_train.readings=1": "callbacks.log_train.readings cannot change",
+    "finetune_from=x.ckpt": "finetune_from cannot change",
+    "~trainer.max_steps": "trainer.max_steps cannot change",
+    "trainer.max_steps=11": "has 12 steps behind it",
+}
+
+
+@pytest.mark.parametrize("override", REFUSED)
+def test_what_would_make_it_another_run_is_refused(
+    override: str, trained: Path, command: Any
+) -> None:
+    before = (trained / "config.yaml").read_text(encoding="utf-8")
+    ended = command("train", f"resume={trained / 'last.ckpt'}", override)
+    assert ended.status == 1
+    assert REFUSED[override] in ended.err.splitlines()[-1]
+    assert (trained / "config.yaml").read_text(encoding="utf-8") == before
+
+
+def test_what_is_no_state_of_this_run_is_refused(
+    trained: Path, checkpoint: Path, command: Any
+) -> None:
+    last = trained / "last.ckpt"
+    ended = command("train", f"resume={trained / 'first.ckpt'}")
+    assert ended.status == 1
+    assert "there is no" in ended.err
+    content = torch.load(last, weights_only=True)
+    del content["optimizer_states"]
+    torch.save(content, last)
+    ended = command("train", f"resume={last}")
+    assert ended.status == 1
+    assert "holds a model, but not the state of a run" in ended.err
+    shutil.copy(checkpoint, last)
+    ended = command("train", f"resume={last}")
+    assert ended.status == 1
+    assert "they differ in feature_extraction, sequence_modeling, charset" in ended.err
+    last.write_bytes(b"no checkpoint")
+    ended = command("train", f"resume={last}")
+    assert ended.status == 1
+    assert "last.ckpt is" in ended.err
+
+
+def test_a_longer_run_goes_on_as_if_it_had_been_so_long(
+    drawn: str, tmp_path: Path, checkpoint: Path, command: Any
+) -> None:
+    constant = ["schedule.warmup_steps=0", "schedule.final_factor=1"]
+    tiny = [*TINY, *constant, drawn, "data.num_workers=0"]
+    run, whole_run = tmp_path / "run", tmp_path / "whole_run"
+    weights = shutil.copy(checkpoint, tmp_path / "other.ckpt")
+    for folder, length in ((run, 10), (whole_run, 15)):
+        ended = command(
+            *("train", *tiny, f"hydra.run.dir={folder}", f"trainer.max_steps={length}"),
+            f"finetune_from={weights}",
+        )
+        assert ended.status == 0, ended.err
+    # They are in the state already.
+    Path(weights).unlink()
+    moved = run.rename(tmp_path / "moved")
+    ended = command(
+        *("train", f"resume={moved / 'last.ckpt'}", "trainer.max_steps=15"),
+        *("trainer.log_every_n_steps=15", "~callbacks.reading_grid"),
+    )
+    assert ended.status == 0, ended.err
+    assert steps(moved / "last.ckpt") == 15
+    assert not run.exists()
+    assert ended.out.count("step ") == 1
+    expected, extended = state(whole_run / "last.ckpt"), state(moved / "last.ckpt")
+    for name, tensor in expected.items():
+        assert torch.equal(tensor, extended[name]), name
+    for name in ("best_accuracy.ckpt", "best_norm_ed.ckpt"):
+        assert steps(moved / name) == steps(whole_run / name)
+
+
+def test_two_devices_train_as_two_processes(run_on_two_devices: Path) -> None:
+    log = (run_on_two_devices / "log_train.txt").read_text(encoding="utf-8")
     assert log.count("Current_accuracy") == 3
-    assert (folder / "last.ckpt").exists()
+    assert steps(run_on_two_devices / "last.ckpt") == 12
 
 
-def test_two_devices_measure_what_one_does(whole_run: Path) -> None:
-    figures = []
+def test_two_devices_measure_what_one_does(
+    whole_run: Path, make_recognizer: Any, save_checkpoint: Any, tmp_path: Path
+) -> None:
+    # The attention decoder's loss is a mean over characters, of which labels have more or fewer.
+    spec = torch.load(whole_run / "last.ckpt", weights_only=True)["hanline"]["recognizer"]
+    recognizer = make_recognizer(prediction="attn", charset=spec["charset"], max_label_length=10)
+    saved = save_checkpoint(recognizer, tmp_path / "attention.ckpt")
+    measures = []
     for devices in (1, 2):
         measured = subprocess.run(
             [
                 sys.executable,
                 str(Path(__file__).with_name("measure_validation.py")),
                 str(whole_run / "config.yaml"),
-                str(whole_run / "last.ckpt"),
+                str(saved),
                 str(devices),
             ],
             capture_output=True,
@@ -162,8 +294,8 @@ def test_two_devices_measure_what_one_does(whole_run: Path) -> None:
             encoding="utf-8",
         )
         assert measured.returncode == 0, measured.stderr
-        figures.append(json.loads(measured.stdout.splitlines()[-1]))
-    one, two = figures
+        measures.append(json.loads(measured.stdout.splitlines()[-1]))
+    one, two = measures
     assert one["samples"] == two["samples"] == 25
     assert one["accuracy"] == two["accuracy"]
     assert one["norm_ed"] == two["norm_ed"]
@@ -204,12 +336,13 @@ def test_torchrun_trains_over_two_nodes(drawn: str, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
-def test_a_multirun_trains_each_combination(drawn: str, tmp_path: Path) -> None:
+def test_a_multirun_trains_each_combination_on_two_devices(drawn: str, tmp_path: Path) -> None:
     done = train(
         "-m",
         *TINY,
         drawn,
         "trainer.max_steps=2",
+        "trainer.devices=2",
         "optimizer.lr=0.001,0.002",
         f"hydra.sweep.dir={tmp_path / 'sweep'}",
     )
@@ -219,6 +352,7 @@ def test_a_multirun_trains_each_combination(drawn: str, tmp_path: Path) -> None:
         "0_none_compact_bilstm_ctc",
         "1_none_compact_bilstm_ctc",
     ]
+    assert done.stderr.count("GLOBAL_RANK") == 4
     assert all((run / "best_accuracy.ckpt").exists() for run in runs)
 
 

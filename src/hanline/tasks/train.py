@@ -13,16 +13,19 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from hanline.atomic import write_text
 from hanline.data.datamodule import TextImageData
 from hanline.data.images import ImageFormat
 from hanline.errors import HanlineError
 from hanline.model.lightning_module import RecognizerModule
 from hanline.model.recognizer import Recognizer
-from hanline.tasks.application import is_first_process, plain, quiet_others, run
+from hanline.tasks.application import CONF, is_first_process, plain, quiet_others, run
+from hanline.tasks.config_check import check_config
 from hanline.text.charset import Charset
 from hanline.training.checkpoints import TrainingStopped, best_accuracy
 from hanline.training.finetuning import finetune_from
 from hanline.training.launching import launched_processes
+from hanline.training.resuming import check_state, permitted_changes, relocated
 from hanline.training.starting import log_start
 
 logger = logging.getLogger(__name__)
@@ -54,7 +57,11 @@ def main() -> None:
 
 
 def compose_and_train(config: DictConfig) -> float | None:
-    """Settle the configuration, write it into the run's folder, and train."""
+    """Settle the configuration, write it into the run's folder, and train.
+
+    Returns:
+        The best validation accuracy, in percent; None if it was not measured.
+    """
     if config.resume:
         config = resumed(config)
     run_dir = Path(config.run_dir)
@@ -62,7 +69,7 @@ def compose_and_train(config: DictConfig) -> float | None:
     config = DictConfig(plain(config))
     if is_first_process():
         run_dir.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(config, run_dir / CONFIG)
+        write_text(run_dir / CONFIG, OmegaConf.to_yaml(config))
     # Lightning starts its processes with this command line. Left to itself it would have each of
     # them compose the configuration again, a whole sweep even.
     sys.argv = [__file__, WORKER, str(run_dir / CONFIG)]
@@ -88,13 +95,8 @@ def train(config: DictConfig) -> float | None:
     quiet_lightning()
     pl.seed_everything(config.seed, verbose=False)
     charset: Charset = instantiate(config.charset)
-    recognizer = Recognizer(
-        **plain(config.model),
-        charset=charset.characters,
-        image=plain(config.image),
-        max_label_length=config.max_label_length,
-    )
-    if config.finetune_from:
+    recognizer = make_recognizer(config, charset)
+    if config.finetune_from and not config.resume:
         finetune_from(recognizer, Path(config.finetune_from))
     module = RecognizerModule(
         recognizer, instantiate(config.optimizer), instantiate(config.schedule)
@@ -122,6 +124,16 @@ def train(config: DictConfig) -> float | None:
     return best_accuracy(trainer)
 
 
+def make_recognizer(config: DictConfig, charset: Charset) -> Recognizer:
+    """The recogniser that a configuration describes, with new weights."""
+    return Recognizer(
+        **plain(config.model),
+        charset=charset.characters,
+        image=plain(config.image),
+        max_label_length=config.max_label_length,
+    )
+
+
 def quiet_lightning() -> None:
     """Leave out what Lightning says that is known, or that log_start says."""
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
@@ -138,7 +150,7 @@ def resumed(config: DictConfig) -> DictConfig:
     """The configuration of the run that is resumed, with what the command line says beside.
 
     Raises:
-        HanlineError: there is nothing to resume, or the command line would make it another model.
+        HanlineError: there is nothing to resume, or the command line would make it another run.
     """
     checkpoint = Path(config.resume)
     written = checkpoint.parent / CONFIG
@@ -148,19 +160,20 @@ def resumed(config: DictConfig) -> DictConfig:
                 f"cannot resume: there is no {file}. resume takes the last.ckpt of a run, in the "
                 "folder where the run wrote it"
             )
-    former = OmegaConf.load(written)
-    choices = set(HydraConfig.get().runtime.choices)
-    for override in HydraConfig.get().overrides.task:
-        key = override.partition("=")[0].lstrip("+~")
-        if key in choices:
-            raise HanlineError(
-                f"{override} chooses another part for a run that is resumed: only plain values can "
-                "change. To start from the weights of that run instead: finetune_from="
-            )
+    changed, left_out = permitted_changes(HydraConfig.get().overrides.task, checkpoint)
+    settings = plain(OmegaConf.load(written))
+    # The run's folder may have been moved.
+    former = DictConfig(relocated(settings, settings["run_dir"], str(checkpoint.parent)))
+    for key in changed:
         OmegaConf.update(former, key, OmegaConf.select(config, key))
+    for name in left_out & set(former.callbacks):
+        del former.callbacks[name]
     former.resume = str(checkpoint)
-    former.run_dir = str(checkpoint.parent)
-    return DictConfig(former)
+    # It comes from a file, which may have been edited.
+    check_config(former, CONF / "train.yaml", Settings)
+    recognizer = make_recognizer(former, instantiate(former.charset))
+    check_state(checkpoint, recognizer.spec, former.trainer.max_steps)
+    return former
 
 
 if __name__ == "__main__":

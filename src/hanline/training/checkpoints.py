@@ -42,6 +42,11 @@ class BestCheckpoint(ModelCheckpoint):
         best = self.best_model_score
         return current is not None and (best is None or bool(current >= best))
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        # Lightning forgets the best figure of a run whose folder was moved, and a worse state would
+        # take the best one's place.
+        super().load_state_dict(state_dict | {"dirpath": self.dirpath})
+
 
 def best_accuracy(trainer: pl.Trainer) -> float | None:
     """The best validation accuracy of a run, in percent; None if it was not measured or kept."""
