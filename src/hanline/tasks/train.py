@@ -17,6 +17,7 @@ from hanline.atomic import write_text
 from hanline.data.datamodule import TextImageData
 from hanline.data.images import ImageFormat
 from hanline.errors import HanlineError
+from hanline.interop.opening import model_file
 from hanline.model.lightning_module import RecognizerModule
 from hanline.model.recognizer import Recognizer
 from hanline.tasks.application import CONF, is_first_process, plain, quiet_others, run
@@ -97,7 +98,7 @@ def train(config: DictConfig) -> float | None:
     charset: Charset = instantiate(config.charset)
     recognizer = make_recognizer(config, charset)
     if config.finetune_from and not config.resume:
-        finetune_from(recognizer, Path(config.finetune_from))
+        finetune_from(recognizer, model_file(config.finetune_from))
     module = RecognizerModule(
         recognizer, instantiate(config.optimizer), instantiate(config.schedule)
     )
