@@ -42,8 +42,9 @@ def import_config(path, **keys):
 
 
 def export_config(path, **keys):
-    empty = {"output": str(path.with_suffix("")) + "_back", "int8": False, "dataset": None}
-    return OmegaConf.create({"checkpoint": str(path), **empty, **keys})
+    defaults = {"half": False, "int8": False, "dataset": None}
+    output = str(path.with_suffix("")) + "_back"
+    return OmegaConf.create({"checkpoint": str(path), "output": output, **defaults, **keys})
 
 
 @pytest.fixture
@@ -165,6 +166,14 @@ def test_the_command_imports_and_exports(dtrb_file, command):
     assert f"python demo.py --image_folder IMAGES --saved_model {saved}.pth " in done.out
     assert f'--character="$(cat {saved}.characters.txt)"' in done.out
     assert "--Transformation TPS --FeatureExtraction ResNet" in done.out
+
+
+def test_a_name_that_looks_like_a_key(dtrb_file, command):
+    path = dtrb_file("None-VGG-None-CTC", charset="0123456789abcdefghijklmnopqrstuvwxyz")
+    path.rename("lr=1 [a].pth")
+    done = command("import_weights", "dtrb", "lr=1 [a].pth", "charset=dtrb_36")
+    assert done.status == 0, done.err
+    assert "written: lr=1 [a].ckpt" in done.out
 
 
 @pytest.mark.parametrize(

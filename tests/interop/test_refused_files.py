@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from hanline.errors import HanlineError
 from hanline.interop.dtrb import dtrb_state
@@ -106,6 +107,19 @@ def test_a_checkpoint_of_hanline_is_told_apart(recognizer_of, tmp_path, command)
     done = command(*DTRB, str(path), "charset=dtrb_36")
     assert done.status == 1
     assert "nothing to import" in done.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("predict", "image_dir=a.png"), ("evaluate", "dataset=."), ("export", "format=onnx")],
+)
+def test_a_model_of_others_must_be_imported(state, command, tmp_path, arguments):
+    torch.save(state, tmp_path / "model.pth")
+    Image.new("L", (40, 32)).save(tmp_path / "a.png")
+    (tmp_path / "gt.txt").write_text("a.png\ta\n", encoding="utf-8")
+    done = command(*arguments, "checkpoint=model.pth")
+    assert done.status == 1
+    assert "hanline import dtrb model.pth charset=" in done.err
 
 
 def test_a_checkpoint_with_nan_is_not_read_with(recognizer_of, tmp_path):

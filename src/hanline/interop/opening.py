@@ -13,8 +13,8 @@ from hanline.interop.onnx import OnnxRecognizer
 from hanline.interop.safetensors_file import SUFFIX as SAFETENSORS
 from hanline.interop.safetensors_file import load_safetensors, read_safetensors
 from hanline.model.checkpoint import (
+    build_recognizer,
     checked_tensors,
-    load_recognizer,
     load_weights_file,
     spec_and_state,
 )
@@ -41,7 +41,22 @@ def open_recognizer(path: Path) -> Recognizer | OnnxRecognizer:
         return OnnxRecognizer(path)
     if path.suffix == SAFETENSORS:
         return load_safetensors(path)
-    return load_recognizer(path)
+    return build_recognizer(*spec_and_state(checkpoint_content(path), path), path)
+
+
+def checkpoint_content(path: Path) -> dict[str, Any]:
+    """What a checkpoint of Hanline holds.
+
+    Raises:
+        HanlineError: the file is missing, damaged, or a model of others, which must be imported.
+    """
+    content = load_weights_file(path)
+    if is_dtrb_state(content):
+        raise HanlineError(
+            f"{path} is a model of DTRB or EasyOCR, which does not say its charset nor the size of "
+            f"its images: make a checkpoint of it with hanline import dtrb {path} charset=…"
+        )
+    return content
 
 
 def open_weights(path: Path) -> tuple[dict[str, Any] | None, dict[str, Tensor]]:

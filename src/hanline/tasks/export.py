@@ -15,8 +15,9 @@ from hanline.errors import HanlineError
 from hanline.interop.dtrb import demo_command, write_dtrb
 from hanline.interop.easyocr import reader_code, write_easyocr
 from hanline.interop.model_card import history_of, model_card
+from hanline.interop.opening import checkpoint_content
 from hanline.interop.safetensors_file import SUFFIX, read_safetensors, write_safetensors
-from hanline.model.checkpoint import build_recognizer, load_weights_file, spec_and_state
+from hanline.model.checkpoint import build_recognizer, spec_and_state
 from hanline.model.recognizer import Recognizer
 from hanline.reading.evaluation import evaluate, samples, summary
 from hanline.reading.reader import Reader
@@ -133,7 +134,7 @@ def open_checkpoint(path: Path) -> tuple[Recognizer, dict[str, Any]]:
     if path.suffix == SUFFIX:
         spec, state, history = read_safetensors(path)
         return build_recognizer(spec, state, path), history
-    content = load_weights_file(path)
+    content = checkpoint_content(path)
     recognizer = build_recognizer(*spec_and_state(content, path), path)
     return recognizer, history_of(content, path)
 

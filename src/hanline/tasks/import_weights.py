@@ -54,12 +54,11 @@ class Settings:
 
 def main() -> None:
     """Compose the configuration and import; the first two words may stand without their keys."""
-    for key in ("source", "file"):
-        place = 1 + ("source", "file").index(key)
-        if len(sys.argv) > place and "=" not in sys.argv[place] and sys.argv[place][:1] != "-":
-            sys.argv[place] = f"{key}={sys.argv[place]}"
-        else:
+    for place, key in enumerate(("source", "file"), start=1):
+        word = sys.argv[place] if len(sys.argv) > place else "-"
+        if word.startswith("-") or ("=" in word and not Path(word).is_file()):
             break
+        sys.argv[place] = f"{key}={word}"
     run("import", Settings, import_weights)
 
 
