@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from architectures import HANGUL, ROOT
+from torch import nn
 
 from hanline.model.recognizer import Recognizer
 
@@ -31,7 +32,15 @@ def images():
 def recognizer_of(images):
     """Builds a recogniser of one of the 24, its normalisations set as if it had been trained."""
 
-    def make(case, charset=HANGUL, image=(32, 48, 1), keep_ratio=False, layers=2, iterations=5):
+    def make(
+        case,
+        charset=HANGUL,
+        image=(32, 48, 1),
+        keep_ratio=False,
+        layers=2,
+        iterations=5,
+        hidden=16,
+    ):
         transformation, feature_extraction, sequence_modeling, prediction = case.split("-")
         package = "hanline.model"
         with torch.random.fork_rng():
@@ -48,8 +57,8 @@ def recognizer_of(images):
                 | ({"iterations": iterations} if feature_extraction == "RCNN" else {}),
                 sequence_modeling={
                     "_target_": f"{package}.sequence_modeling.bilstm.BiLSTM",
-                    "hidden_size": 16,
-                    "out_channels": 16,
+                    "hidden_size": hidden,
+                    "out_channels": hidden,
                     "layers": layers,
                 }
                 if sequence_modeling == "BiLSTM"
@@ -58,7 +67,7 @@ def recognizer_of(images):
                 if prediction == "CTC"
                 else {
                     "_target_": f"{package}.prediction.attention.AttentionPrediction",
-                    "hidden_size": 16,
+                    "hidden_size": hidden,
                 },
                 charset=charset,
                 image=dict(zip(("height", "width", "channels"), image, strict=True))
@@ -68,10 +77,11 @@ def recognizer_of(images):
             for name, parameter in recognizer.named_parameters():
                 if name.startswith(("sequence_modeling", "prediction")) and parameter.dim() > 1:
                     parameter.data *= 3
-            recognizer.train()
+            for module in recognizer.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.momentum = None  # One batch's own figures, at once.
             with torch.no_grad():
-                for _ in range(12):
-                    recognizer.features(images(16, image[2], image[0], image[1] or 96))
+                recognizer.train().features(images(16, image[2], image[0], image[1] or 96))
         return recognizer.eval()
 
     return make

@@ -13,14 +13,15 @@ from hanline.errors import HanlineError
 from hanline.interop.easyocr import network_characters, write_easyocr
 from hanline.model.checkpoint import load_recognizer, save_recognizer
 
-# Starting EasyOCR takes seconds, so each of these does in one process all that is asked of it.
-#
-# EasyOCR's own classes, with weights by a formula, since the real ones are a download; then the
-# command, as its users give it.
-MAKE_AND_IMPORT = """
-import sys, numpy, torch
+OURS = ("compact", "None_VGG_BiLSTM_CTC", "TPS_ResNet_None_CTC", "None_RCNN_BiLSTM_CTC")
+# Run in EasyOCR's environment, where it alone takes seconds to start. EasyOCR's own classes, with
+# weights by a formula, since the real ones are a download, and the command that imports them; then
+# what it reads with the networks of a folder.
+PROGRAM = """
+import json, sys, numpy, torch, easyocr
 from easyocr.model import model, vgg_model
 from hanline.tasks import import_weights
+from PIL import Image
 for network, module, width, classes in (
     ("korean_g2", vgg_model, 256, 1009), ("korean_g1", model, 512, 1568)
 ):
@@ -41,17 +42,13 @@ for network, module, width, classes in (
         numpy.save(network + ".npy", made(images, None).numpy())
     sys.argv = ["hanline", "easyocr", network + ".pth", "network=" + network]
     import_weights.main()
-"""
-READ = """
-import json, sys, numpy, easyocr
-from PIL import Image
-folder, *images = sys.argv[1:]
-grey = [numpy.asarray(Image.open(image).convert("L")) for image in images]
+given = json.load(sys.stdin)
+grey = [numpy.asarray(Image.open(image).convert("L")) for image in given["images"]]
 texts = {}
-for name in json.load(sys.stdin):
+for name in given["networks"]:
     reader = easyocr.Reader(
-        ["ko"], gpu=False, detector=False, recog_network=name, user_network_directory=folder,
-        model_storage_directory=folder, download_enabled=False, quantize=False, verbose=False,
+        ["ko"], gpu=False, detector=False, recog_network=name, user_network_directory="network",
+        model_storage_directory="network", download_enabled=False, quantize=False, verbose=False,
     )
     # Without contrast_ths=0 EasyOCR reads again, with more contrast, where it is not sure.
     texts[name] = [reader.recognize(image, detail=0, contrast_ths=0)[0] for image in grey]
@@ -59,24 +56,39 @@ print(json.dumps(texts))
 """
 
 
-def run(python, *arguments, cwd, given=""):
+@pytest.fixture(scope="module")
+def place(easyocr_python, recognizer_of, make_recognizer, images, tmp_path_factory):
+    """A folder with networks of ours in EasyOCR's format and as checkpoints, with images, and with
+    what the program above made of them: its output is in ``out``."""
+    place = tmp_path_factory.mktemp("easyocr")
+    (place / "images").mkdir()
+    # At the networks' height, so that EasyOCR's own resizing has nothing to do.
+    for i, width in enumerate((32, 40, 64, 72, 90, 96)):
+        grey = Image.fromarray(images(i + 1, 1, 32, width)[i, 0].numpy())
+        grey.save(place / "images" / f"{i}.png")
+    compact = make_recognizer(sequence_modeling="bilstm", charset=HANGUL + " [\\'\"")
+    compact.spec["image"]["keep_ratio"] = True
+    (place / "network").mkdir()
+    for name in OURS:
+        recognizer = (
+            compact
+            if name == "compact"
+            else recognizer_of(name.replace("_", "-"), image=(32, 96, 1), keep_ratio=True)
+        )
+        save_recognizer(place / f"{name}.ckpt", recognizer, {})
+        write_easyocr(place / "network" / f"{name}.pth", recognizer)
+    given = {"networks": OURS, "images": sorted(map(str, (place / "images").iterdir()))}
     done = subprocess.run(
-        [python, "-c", *arguments],
-        cwd=cwd,
+        [easyocr_python, "-c", PROGRAM],
+        cwd=place,
         capture_output=True,
         text=True,
         encoding="utf-8",
-        input=given,
+        input=json.dumps(given),
     )
     assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-@pytest.fixture(scope="module")
-def imported(easyocr_python, tmp_path_factory):
-    """Where both of its Korean networks were imported, and what that printed."""
-    place = tmp_path_factory.mktemp("korean")
-    return place, run(easyocr_python, MAKE_AND_IMPORT, cwd=place)
+    (place / "out").write_text(done.stdout, encoding="utf-8")
+    return place
 
 
 @pytest.mark.parametrize(
@@ -86,10 +98,9 @@ def imported(easyocr_python, tmp_path_factory):
         ("korean_g1", "none_resnet_bilstm_ctc, 1567 characters"),
     ],
 )
-def test_its_own_networks_come_in(imported, network, said):
+def test_its_own_networks_come_in(place, network, said):
     """With the characters of the installed package, by the command in its environment."""
-    place, out = imported
-    assert said in out
+    assert said in (place / "out").read_text("utf-8")
     recognizer = load_recognizer(place / f"{network}.ckpt")
     assert recognizer.spec["image"] == {
         **{"height": 64, "width": 600, "channels": 1},
@@ -101,37 +112,14 @@ def test_its_own_networks_come_in(imported, network, said):
     assert np.allclose(scores, np.load(place / f"{network}.npy"), atol=1e-4)
 
 
-def test_it_reads_ours_as_we_do(
-    easyocr_python, recognizer_of, make_recognizer, images, command, tmp_path
-):
-    place = tmp_path / "images"
-    place.mkdir()
-    # At the networks' height, so that EasyOCR's own resizing has nothing to do.
-    for i, width in enumerate((32, 40, 64, 72, 90, 96)):
-        grey = Image.fromarray(images(i + 1, 1, 32, width)[i, 0].numpy())
-        grey.save(place / f"{i}.png")
-    compact = make_recognizer(sequence_modeling="bilstm", charset=HANGUL + " [\\'\"")
-    compact.spec["image"]["keep_ratio"] = True
-    recognizers = {"compact": compact} | {
-        case.replace("-", "_"): recognizer_of(case, image=(32, 96, 1), keep_ratio=True)
-        for case in ("None-VGG-BiLSTM-CTC", "TPS-ResNet-None-CTC", "None-RCNN-BiLSTM-CTC")
-    }
-    ours = {}
-    for name, recognizer in recognizers.items():
-        save_recognizer(tmp_path / f"{name}.ckpt", recognizer, {})
-        keys = (f"checkpoint={name}.ckpt", "format=easyocr", f"output=network/{name}")
-        done = command("export", *keys)
-        assert done.status == 0, done.err
-        keys = (f"checkpoint={name}.ckpt", f"image_dir={place}", "precision=32-true")
-        done = command("predict", *keys)
-        assert done.status == 0, done.err
-        lines = (tmp_path / "readings.jsonl").read_text("utf-8").splitlines()
-        ours[name] = [json.loads(line)["text"] for line in lines]
-    files = sorted(place.iterdir())
-    theirs = run(
-        easyocr_python, READ, "network", *files, cwd=tmp_path, given=json.dumps(list(ours))
-    )
-    assert json.loads(theirs.splitlines()[-1]) == ours
+@pytest.mark.parametrize("name", OURS)
+def test_it_reads_ours_as_we_do(place, command, tmp_path, name):
+    keys = (f"checkpoint={place / name}.ckpt", f"image_dir={place / 'images'}")
+    done = command("predict", *keys, "precision=32-true")
+    assert done.status == 0, done.err
+    lines = (tmp_path / "readings.jsonl").read_text("utf-8").splitlines()
+    theirs = json.loads((place / "out").read_text("utf-8").splitlines()[-1])
+    assert theirs[name] == [json.loads(line)["text"] for line in lines]
 
 
 @pytest.mark.parametrize(

@@ -148,16 +148,28 @@ def test_what_dtrb_would_not_take(line, told):
         translate(shlex.split(line))
 
 
-def test_it_is_run(recognizer_of, images, command, tmp_path):
+def test_what_it_says_is_run(command, tmp_path):
+    (tmp_path / "images").mkdir()
+    Image.new("L", (40, 32)).save(tmp_path / "images" / "a.png")
+    (tmp_path / "gt.txt").write_text("a.png\t가\n", encoding="utf-8")
+    line = "create_lmdb_dataset.py --inputPath images --gtFile gt.txt --outputPath set"
+    done = command("from_dtrb", "--run", *shlex.split(line))
+    assert done.status == 0, done.err
+    assert done.out.startswith("cp gt.txt images/gt.txt\nhanline pack gt=images/gt.txt output=set")
+    assert (tmp_path / "set" / "data.mdb").exists()
+    again = command("from_dtrb", "--run", *shlex.split(line))
+    assert again.status == 1
+
+
+def test_a_demo_reads(recognizer_of, images, command, tmp_path):
     charset = "0123456789abcdefghijklmnopqrstuvwxyz"
     recognizer = recognizer_of("None-VGG-None-CTC", charset=charset, image=(32, 100, 1))
     torch.save(dtrb_state(recognizer), tmp_path / "m.pth")
     (tmp_path / "images").mkdir()
     Image.fromarray(images(1, 1, 32, 100)[0, 0].numpy()).save(tmp_path / "images" / "a.png")
-    words = shlex.split(f"demo.py --image_folder images --saved_model m.pth {CTC}")
-    done = command("from_dtrb", "--run", *words)
-    assert done.status == 0, done.err
-    assert done.out.startswith("hanline import dtrb m.pth")
+    importing, reading = commands(f"demo.py --image_folder images --saved_model m.pth {CTC}")
+    assert command("import_weights", *importing[2:]).status == 0
+    assert command("predict", *reading[2:], "precision=32-true").status == 0
     text = recognizer.read(images(1, 1, 32, 100))[0][0]
     assert text in (tmp_path / "readings.tsv").read_text("utf-8")
 
