@@ -66,7 +66,7 @@ def model_card(
     image = spec["image"]
     colours = "grey" if image["channels"] == 1 else "RGB"
     if image["width"] is None:
-        fit = "ratio kept to 2.5 %"
+        fit = "ratio kept to a few percent"
     elif image["keep_ratio"]:
         fit = "ratio kept, the last column repeated up to the width"
     else:
