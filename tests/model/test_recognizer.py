@@ -107,12 +107,6 @@ def test_tps_refuses_points_that_make_no_two_edges(points):
         )
 
 
-@pytest.mark.parametrize("name", ["vgg", "rcnn", "resnet"])
-def test_a_width_that_does_not_divide_is_refused(name, make_recognizer):
-    with pytest.raises(HanlineError, match=rf"out_channels is 36: {name} needs a multiple"):
-        make_recognizer(feature_extraction=name, width=36)
-
-
 def test_compact_needs_as_many_blocks_as_stages():
     config = {
         "_target_": "hanline.model.feature_extraction.compact.Compact",

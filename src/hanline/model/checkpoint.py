@@ -1,6 +1,7 @@
 """Recognisers out of checkpoint files, which may come from anywhere and are only ever read."""
 
 import pickle
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -160,28 +161,34 @@ def load_weights_file(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise HanlineError(f"there is no checkpoint {path}")
-    _refuse_zip_bomb(path)
+    _check_archive(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        reason = str(error).splitlines()[0]
+        # torch's own words advise to load it all the same; only the name in them is of use.
+        named = re.search(r"GLOBAL ([\w.]+)", str(error))
+        what = f": {named[1]}" if named else ""
         raise HanlineError(
             f"{path} is refused: it is damaged, or holds more than weights and plain values, which "
-            f"would have to be executed to be loaded ({reason})"
+            f"would have to be executed to be loaded{what}"
         ) from error
     except Exception as error:
         # Whatever a broken file makes torch stumble over: no list of these is ever complete.
-        raise HanlineError(f"{path} is damaged, or was not saved by torch: {error}") from error
+        reason = str(error) or type(error).__name__
+        raise HanlineError(f"{path} is damaged, or was not saved by torch: {reason}") from error
     if not isinstance(content, dict):
         raise HanlineError(f"{path} holds a {type(content).__name__}, not the weights of a model")
     return content
 
 
-def _refuse_zip_bomb(path: Path) -> None:
-    """Refuse an archive that would unpack to more than its own size: torch compresses nothing."""
+def _check_archive(path: Path) -> None:
+    """Refuse an archive with a wrong checksum, or one that would unpack to more than its own size:
+    torch compresses nothing."""
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
+            # torch itself does not look at the checksums.
+            broken = None if unpacked > path.stat().st_size else archive.testzip()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
         return  # Older files are no archives, and what is damaged will not load.
     if unpacked > path.stat().st_size:
@@ -189,6 +196,8 @@ def _refuse_zip_bomb(path: Path) -> None:
             f"{path} is refused: it has {path.stat().st_size:,} bytes and would unpack to "
             f"{unpacked:,}, while files that torch saves are not compressed"
         )
+    if broken:
+        raise HanlineError(f"{path} is damaged: the checksum of {broken} in it is wrong")
 
 
 def _is_complete(spec: dict[str, Any]) -> bool:
