@@ -44,6 +44,22 @@ def write_set(picture: Any, tmp_path: Path) -> Any:
     return write
 
 
+@pytest.mark.parametrize(
+    "damaged", [range(4), range(4, 5)], ids=["the first batch", "the last batch"]
+)
+def test_validation_batches_without_a_sound_image_are_skipped(
+    damaged: range, write_set: Any, command: Any, tmp_path: Path
+) -> None:
+    write_set("training", ["가나"] * 8)
+    write_set("validation", ["가나"] * 5, damaged)
+    ended = command("train", *TINY)
+    assert ended.status == 0, ended.err
+    assert "Current_accuracy : 0.000" in ended.out
+    assert f"{len(damaged)} samples were skipped, since their images are damaged" in ended.out
+    assert "skipped image 5 of" in ended.out or 4 not in damaged
+    assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"] == 2
+
+
 def test_labels_that_ctc_cannot_write_are_counted(write_set: Any, command: Any) -> None:
     # An image 32 pixels wide has 8 steps here.
     fit, doubled, too_long = "가나다라마바사아", "가나다라마바사사", "가나다라마바사아자"
