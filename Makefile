@@ -14,6 +14,8 @@ demo: $(INSTALLED)  ## from nothing to a reading: draw, train, read unseen words
 	$(BIN)/hanline train experiment=demo hydra.run.dir=demo_output/run
 	$(BIN)/hanline synthesize output=demo_output/words part=validation samples=200 corpus.unseen_only=true charset=corpus synthesis.fonts=bundled
 	$(BIN)/hanline predict image_dir=demo_output/words checkpoint=demo_output/run/best_accuracy.ckpt output_dir=demo_output
+	@echo "the same words, read by the reader that comes with Hanline:"
+	$(BIN)/hanline predict image_dir=demo_output/words output_dir=demo_output/shipped
 	@echo "made: the sets below data/, the run in demo_output/run, the words in demo_output/words"
 
 crawl-demo: $(INSTALLED)  ## two days of crawling a news site on this machine; about 10 seconds
