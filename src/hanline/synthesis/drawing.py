@@ -19,7 +19,7 @@ ImageFormat = Literal["png", "jpg"]
 def synthesis(
     renderer: Renderer,
     fonts: str | Sequence[str],
-    fonts_without: Sequence[str],
+    fonts_without: str | Sequence[str],
     min_font_coverage: float,
     characters: str,
     image_format: ImageFormat,
@@ -36,10 +36,11 @@ def synthesis(
         HanlineError: a setting is out of bounds, or no font is fit.
     """
     found = find_fonts(fonts, characters, min_font_coverage)
-    kept = [font for font in found if not any(font.path.match(p) for p in fonts_without)]
+    without = [fonts_without] if isinstance(fonts_without, str) else list(fonts_without)
+    kept = [font for font in found if not any(font.path.match(pattern) for pattern in without)]
     if not kept:
         raise HanlineError(
-            f"synthesis.fonts_without is {list(fonts_without)} and leaves none of the fonts "
+            f"synthesis.fonts_without is {without} and leaves none of the fonts "
             f"{', '.join(font.name for font in found)}"
         )
     return Synthesis(

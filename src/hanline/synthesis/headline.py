@@ -4,7 +4,7 @@ import io
 import math
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -82,14 +82,14 @@ class HeadlineRenderer:
         check_range("rescale", self.rescale, 0.1, 1)
         check_range("noise", self.noise, 0, 100)
         check_range("quality", self.quality, 1, 95)
-        for name, value in vars(self).items():
-            if isinstance(value, float) and name not in ("turn", "wave", "taper"):
-                check_number(name, value, 0, 1)
-        unknown = self.backgrounds.keys() - BACKGROUNDS.keys()
-        if unknown or min(self.backgrounds.values(), default=-1) < 0:
+        for field in fields(self):
+            if field.type is float and field.name not in ("turn", "wave", "taper"):
+                check_number(field.name, getattr(self, field.name), 0, 1)
+        weights = self.backgrounds.values()
+        if self.backgrounds.keys() - BACKGROUNDS.keys() or not any(weights) or min(weights) < 0:
             raise HanlineError(
                 f"synthesis.renderer.backgrounds is {dict(self.backgrounds)}: it takes a weight of "
-                f"at least 0 for each of {', '.join(BACKGROUNDS)}"
+                f"at least 0 for each of {', '.join(BACKGROUNDS)}, not all of them 0"
             )
 
     def aspect(self, text: str, font: Font, seed: int) -> float:
@@ -151,9 +151,14 @@ class HeadlineRenderer:
         free = slack - bend
         top = _EDGE + bend / 2 + free * rng.random()
         canvas = Image.new("L", (plan.width, self.height))
-        canvas.paste(line, (plan.left, round(top)))
+        row = round(top)
+        canvas.paste(line, (plan.left, row))
         ink = np.asarray(canvas, dtype=np.float32) / 255
-        return ink if rows is None else _moved(ink, rows, round(top) + line.height / 2)
+        if rows is None:
+            return ink
+        # A bent line may have no room left for what rounding moved it by.
+        rows = _Rows(rows.shift + np.float32(top - row), rows.shrink)
+        return _moved(ink, rows, row + line.height / 2)
 
     def _bend(
         self, plan: "_Plan", height: int, slack: int, rng: random.Random
@@ -198,12 +203,12 @@ class HeadlineRenderer:
         picture = background(name, ink.shape, ground, text, outlined, plate, rng, noise)
         if outlined:
             wide = np.maximum.reduce([_shifted(ink, dx, dy) for dx, dy in _AROUND])
-            rim = rng.uniform(0.6, 1) * ground + (1 - rng.uniform(0.6, 1)) * text
+            rim = text + rng.uniform(0.6, 1) * (ground - text)
             picture += wide * (rim - picture)
         elif rng.random() < self.shadowed:
             dx, dy = rng.randint(-3, 3), rng.randint(1, 3)
-            # Away from the text's own shade, or it would thicken the strokes.
-            shade = max(0.0, ground - 90) if ground > text else max(0.0, ground - 40)
+            # Never near the text's own shade, or it would thicken the strokes.
+            shade = max((ground + text) / 2, ground - 90) if ground > text else max(0, ground - 40)
             picture += rng.uniform(0.3, 0.9) * _shifted(ink, dx, dy) * (shade - picture)
         color: Any = text
         if rng.random() < self.graded:
