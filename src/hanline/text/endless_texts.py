@@ -28,7 +28,8 @@ class EndlessTexts:
         seed: decides everything.
 
     Raises:
-        HanlineError: a weight is unknown or negative, or nothing of a kind can be drawn.
+        HanlineError: a weight is unknown or negative, nothing of a kind can be drawn, or there is
+            no such number of words.
     """
 
     def __init__(
@@ -47,8 +48,18 @@ class EndlessTexts:
                 f"data.texts is {dict(weights)}: it takes a weight of at least 0 for each of "
                 f"{', '.join(KINDS)}, not all of them 0"
             )
+        if not 1 <= min_words <= max_words:
+            raise HanlineError(
+                f"data.min_words is {min_words} and data.max_words {max_words}: a text has at "
+                "least one word, and no fewer at most than at least"
+            )
+        if max_words > 1 and " " not in charset:
+            raise HanlineError(
+                f"data.max_words is {max_words}, but the charset has no space to stand between "
+                "words: set it to 1, or take a charset with a space"
+            )
         drawable = [c for c in charset.characters if not c.isspace() and can_draw(c)]
-        self.words = words
+        self.words = [word for word in words if len(word) <= max_length]
         self.weights = [weights[kind] for kind in KINDS]
         self.min_words = min_words
         self.max_words = max_words
@@ -62,6 +73,11 @@ class EndlessTexts:
         classed = {*self._syllables, *self._hanja, *self._latin, *self._digits}
         self._signs = [c for c in drawable if c not in classed]
         self._known = set(drawable)
+        if weights["corpus"] and not self.words:
+            raise HanlineError(
+                f"data.texts.corpus is {weights['corpus']}, but the corpus has no word of at most "
+                f"{max_length} characters: set it to 0, or max_label_length higher"
+            )
         for kind, members in (
             ("random", self._syllables or self._signs),
             ("numbers", self._digits),
@@ -83,12 +99,14 @@ class EndlessTexts:
 
     def _one(self, rng: random.Random) -> str:
         count = rng.randint(self.min_words, self.max_words)
-        start = rng.randrange(len(self.words))
+        start = rng.randrange(len(self.words) or 1)
         words: list[str] = []
         for position in range(start, start + count):
             (kind,) = rng.choices(KINDS, self.weights)
-            corpus = self.words[position % len(self.words)]
-            word = corpus if kind == "corpus" else self._made(kind, rng)
+            if kind == "corpus":
+                word = self.words[position % len(self.words)]
+            else:
+                word = self._made(kind, rng)
             if word:
                 words.append(word)
         while words and len(" ".join(words)) > self.max_length:
