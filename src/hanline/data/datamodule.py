@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from PIL import Image
 from torch.utils.data import DataLoader
 
 from hanline.data.dataset import Batch, LabelRules, LMDBDataset, as_is, batch_of
@@ -143,7 +144,7 @@ class TextImageData(pl.LightningDataModule):
             trainer.global_rank,
             trainer.world_size,
         )
-        return self._loader(self.validation, batches)
+        return self._loader(WhatIsSound(self.validation), batches)
 
     @cached_property
     def drawn(self) -> DrawnSets:
@@ -189,7 +190,7 @@ class TextImageData(pl.LightningDataModule):
         return self.trainer
 
     def _loader(self, dataset: Any, batches: Any) -> DataLoader[Batch]:
-        return DataLoader(
+        return SoundLoader(
             dataset,
             batch_sampler=batches,
             collate_fn=as_is,
@@ -237,15 +238,56 @@ class Groups(torch.utils.data.Dataset[Batch]):
         return self.__getitems__([index])
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
+        # A wide line may be alone in its batch: if it is damaged, the next ones stand in for it.
+        for shift in range(_STAND_INS):
+            samples = self._samples([(i + shift) % len(self) for i in indices])
+            if samples:
+                break
+        return batch_of(samples, self.groups[0].image_format)
+
+    def _samples(self, indices: Sequence[int]) -> list[tuple[Image.Image, str]]:
         samples, start = [], 0
         for group in self.groups:
             samples += group.samples([i - start for i in indices if 0 <= i - start < len(group)])
             start += len(group)
-        return batch_of(samples, self.groups[0].image_format)
+        return samples
 
     def aspects(self) -> np.ndarray:
-        """Every image's width as a multiple of its height."""
+        """The ratio of width to height that every image keeps."""
         return np.concatenate([group.aspects() for group in self.groups])
+
+
+# After so many damaged images in a row, the set is no use.
+_STAND_INS = 16
+
+
+class WhatIsSound(torch.utils.data.Dataset[Batch | None]):
+    """A data set whose batches are None where all their images are damaged."""
+
+    def __init__(self, dataset: LMDBDataset) -> None:
+        self.dataset = dataset
+
+    def __getitem__(self, index: int) -> Batch | None:
+        return self.__getitems__([index])
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch | None:
+        samples = self.dataset.samples(indices)
+        return batch_of(samples, self.dataset.image_format) if samples else None
+
+
+class SoundLoader(DataLoader[Batch]):
+    """Passes over batches that are None; an error where all of them are."""
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        sound = passed_over = 0
+        for batch in super().__iter__():
+            if batch is None:
+                passed_over += 1
+            else:
+                sound += 1
+                yield batch
+        if passed_over and not sound:
+            raise HanlineError("every image of the set is damaged; the warnings above name them")
 
 
 def _tell(name: str, dataset: LMDBDataset) -> None:

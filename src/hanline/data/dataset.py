@@ -16,7 +16,14 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from hanline.data.images import ImageError, ImageFormat, aspect_of, decode_image, to_pixels
+from hanline.data.images import (
+    ImageError,
+    ImageFormat,
+    aspect_of,
+    decode_image,
+    kept_aspect,
+    to_pixels,
+)
 from hanline.data.lmdb_store import LMDBStore
 from hanline.errors import HanlineError
 from hanline.text.charset import Charset
@@ -130,15 +137,15 @@ class LMDBDataset(Dataset[Batch]):
             yield from map(self.rules.apply, compress(store.labels(), is_kept))
 
     def aspects(self) -> np.ndarray:
-        """The width of each image as a multiple of its height, from the files' first bytes."""
-        aspects = np.ones(len(self))
+        """The ratio of width to height that each image keeps, from the files' first bytes."""
+        aspects = np.full(len(self), kept_aspect(1), dtype=np.float64)
         place = 0
         for store, kept in zip(self.stores, self._kept, strict=True):
             for start in range(0, len(kept), _READ_AT_A_TIME):
                 for content, _ in store.read(kept[start : start + _READ_AT_A_TIME].tolist()):
                     # What is damaged is told of when it is decoded.
                     with contextlib.suppress(ImageError):
-                        aspects[place] = aspect_of(content)
+                        aspects[place] = kept_aspect(aspect_of(content))
                     place += 1
         return aspects
 
@@ -193,7 +200,8 @@ def batch_of(samples: Sequence[tuple[Image.Image, str]], image_format: ImageForm
             "with hanline pack, which leaves such images out"
         )
     images, labels = zip(*samples, strict=True)
-    width = image_format.own_width(sum(i.width / i.height for i in images) / len(images))
+    aspects = [kept_aspect(image.width / image.height) for image in images]
+    width = image_format.own_width(sum(aspects) / len(aspects))
     pixels = [to_pixels(image, image_format, width) for image in images]
     # (B, H, W, C) seen as (B, C, H, W) is the layout that convolutions like best.
     return Batch(torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2), list(labels))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from hanline.errors import HanlineError
 
@@ -17,6 +17,8 @@ _DAMAGED = (
     *(OSError, EOFError, RuntimeError, SyntaxError, ValueError),
     *(MemoryError, OverflowError, struct.error),
 )
+
+_ORIENTATION = ExifTags.Base.Orientation
 
 
 class ImageError(HanlineError):
@@ -58,14 +60,13 @@ class ImageFormat:
 
         Where it follows the image it is one of a few dozen, each a little wider than the one
         before, so that many lines have the same and share a batch without any padding: a line is
-        stretched by at most 2.5 %. What is shorter than two heights is extended to them, what is
-        longer than 64 is squeezed.
+        stretched by 2.5 % at most, a short one by 5. What is shorter than two heights is extended
+        to them, what is longer than 64 is squeezed.
         """
         if self.width is not None:
             return self.width
-        longer = min(max(aspect / SHORTEST, 1.0), _LONGEST / SHORTEST)
-        steps = round(math.log(longer) / math.log(_STEP))
-        return 4 * round(self.height * SHORTEST * _STEP**steps / 4)
+        steps = round(math.log(kept_aspect(aspect) / _SHORTEST) / math.log(_STEP))
+        return 4 * round(self.height * _SHORTEST * _STEP**steps / 4)
 
     @property
     def usual_width(self) -> int:
@@ -74,7 +75,12 @@ class ImageFormat:
 
 
 # Of an image whose width follows it, as multiples of its height; and from one width to the next.
-SHORTEST, _LONGEST, _STEP = 2, 64, 1.05
+_SHORTEST, _LONGEST, _STEP = 2, 64, 1.05
+
+
+def kept_aspect(aspect: float) -> float:
+    """A ratio of width to height, within those that images keep where their widths follow them."""
+    return min(max(aspect, _SHORTEST), _LONGEST)
 
 
 def decode_image(file: Path | bytes) -> Image.Image:
@@ -103,14 +109,19 @@ def decode_image(file: Path | bytes) -> Image.Image:
 
 
 def aspect_of(content: bytes) -> float:
-    """The width of an image as a multiple of its height, without decoding it.
+    """The width of an image, as a person would see it, as a multiple of its height.
+
+    Its pixels are not decoded.
 
     Raises:
         ImageError: it is no image.
     """
     try:
         with Image.open(io.BytesIO(content)) as image:
-            return image.width / image.height
+            # Asked for, an orientation that is not there would be looked for behind the pixels.
+            orientation = image.getexif().get(_ORIENTATION) if "exif" in image.info else None
+            lies = orientation in (5, 6, 7, 8)
+            return image.height / image.width if lies else image.width / image.height
     except (*_DAMAGED, Image.DecompressionBombError) as error:
         raise ImageError(f"damaged image: {error}") from error
 
@@ -132,7 +143,7 @@ def to_pixels(
     else:
         width = width or image_format.own_width(image.width / image.height)
         # What is too short for stretching is extended.
-        short = natural < SHORTEST * height
+        short = natural < _SHORTEST * height
         inner = max(1, min(round(natural), width)) if short else width
     pixels = np.asarray(image.resize((inner, height), Image.Resampling.BICUBIC))
     if inner < width:

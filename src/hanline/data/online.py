@@ -8,8 +8,8 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from hanline.data.datamodule import TextImageData
-from hanline.data.dataset import Batch, batch_of
-from hanline.data.images import SHORTEST, ImageFormat
+from hanline.data.dataset import Batch, LabelRules, batch_of
+from hanline.data.images import ImageFormat, kept_aspect
 from hanline.data.sampling import LikeWidths
 from hanline.synthesis.drawing import Synthesis, Task
 from hanline.text.endless_texts import EndlessTexts
@@ -73,7 +73,7 @@ class OnlineData(TextImageData):
             self.seed,
         )
         like = LikeWidths(self.batch_size, self.seed)
-        return EndlessLines(texts, look, like, self.image_format)
+        return EndlessLines(texts, look, like, self.rules, self.image_format)
 
 
 class EndlessLines(Dataset[Batch]):
@@ -84,6 +84,7 @@ class EndlessLines(Dataset[Batch]):
         synthesis: how.
         like: which lines share a batch, where widths follow the images; else a batch has lines as
             they come.
+        rules: what becomes of a text as a label.
         image_format: what the images become.
     """
 
@@ -92,11 +93,13 @@ class EndlessLines(Dataset[Batch]):
         texts: EndlessTexts,
         synthesis: Synthesis,
         like: LikeWidths,
+        rules: LabelRules,
         image_format: ImageFormat,
     ) -> None:
         self.texts = texts
         self.synthesis = synthesis
         self.like = like
+        self.rules = rules
         self.image_format = image_format
         # The chunks whose batches take turns, cut.
         self._cut: dict[int, list[list[Task]]] = {}
@@ -109,9 +112,9 @@ class EndlessLines(Dataset[Batch]):
         return self[batch]
 
     def lines(self, batch: int) -> Iterator[tuple[Image.Image, str]]:
-        """The lines of a batch, drawn."""
+        """The lines of a batch, drawn, with their labels."""
         for task in self.tasks(batch):
-            yield self.synthesis.picture(task), task.text
+            yield self.synthesis.picture(task), self.rules.apply(task.text)
 
     def tasks(self, batch: int) -> list[Task]:
         """What is drawn for a batch."""
@@ -124,8 +127,7 @@ class EndlessLines(Dataset[Batch]):
                 self._cut.pop(min(self._cut))
             first = chunk * self.like.chunk_size
             tasks = [self._task(first + i) for i in range(self.like.chunk_size)]
-            # What is shorter than the shortest width is extended to it, so it costs as much.
-            widths = [max(self.synthesis.aspect(task), SHORTEST) for task in tasks]
+            widths = [kept_aspect(self.synthesis.aspect(task)) for task in tasks]
             self._cut[chunk] = [
                 [tasks[place] for place in places] for places in self.like.cut(chunk, widths)
             ]

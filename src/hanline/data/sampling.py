@@ -158,7 +158,7 @@ class LikeWidthBatches:
 
     Args:
         chunks: makes chunks of samples, from the run's ``first_step``-th on.
-        aspects: every sample's width as a multiple of its height.
+        aspects: the ratio of width to height that every sample keeps.
         like: how chunks are cut.
         steps: batches of the whole run on this device.
         first_step: how many steps are done already.
