@@ -1,6 +1,34 @@
 import pytest
 
-from hanline.text.metrics import Comparison
+from hanline.text.metrics import Comparison, uniform
+
+
+class TestUniform:
+    @pytest.mark.parametrize(
+        ("one", "other"),
+        [
+            ("“속보” ‘정치’", "\"속보\" '정치'"),
+            ("사과…배", "사과...배"),
+            ("서울ㆍ부산", "서울·부산"),
+            (" 서울  시\u3000장\n", "서울 시 장"),
+            ("\u1112\u1161\u11ab", "한"),
+            ("서울\u200b시", "서울시"),
+        ],
+    )
+    def test_makes_alike_what_means_the_same(self, one, other):
+        assert one != other
+        assert uniform(one) == uniform(other) == other
+
+    @pytest.mark.parametrize("text", ["", "A-B", "1,440.5%", "「속보」 (종합)", "..", "女"])
+    def test_leaves_everything_else(self, text):
+        assert uniform(text) == text
+
+    def test_a_second_time_changes_nothing(self):
+        text = "“가”…ㆍ 나\t‘다’ …"
+        assert uniform(uniform(text)) == uniform(text) == "\"가\"...· 나 '다' ..."
+
+    def test_keeps_words_apart(self):
+        assert uniform("가 나") != uniform("가나")
 
 
 class TestComparison:
