@@ -1,6 +1,8 @@
 """Lines that are drawn as they are needed, as a run is served with them."""
 
+import logging
 import multiprocessing
+import re
 from collections import Counter
 from dataclasses import replace
 from functools import partial
@@ -295,6 +297,14 @@ class TestBatches:
 
 
 class TestSettings:
+    def test_how_often_each_class_of_character_is_drawn_is_told(self, data, caplog):
+        caplog.set_level(logging.INFO)
+        fit(data(texts={"corpus": 0, "random": 0, "numbers": 0, "latin": 1}), 1)
+        (told,) = [line for line in caplog.messages if "lines without end" in line]
+        shares = {k: float(v) for k, v in re.findall(r"([\w ]+?) ([\d.]+) %", told)}
+        assert sum(shares.values()) == pytest.approx(100, abs=0.5)
+        assert shares[" Latin"] > 60
+
     def test_validation_is_drawn_where_it_is_not_given(self, data, tmp_path):
         module = fit(data(validation_dir=None), 1)
         (drawn,) = (path.name for path in (tmp_path / "drawn").iterdir() if path.is_dir())

@@ -1,5 +1,6 @@
 """Training without a stored set: lines that are drawn as they are needed, never the same twice."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -12,7 +13,10 @@ from hanline.data.dataset import Batch, LabelRules, batch_of
 from hanline.data.images import ImageFormat, kept_aspect
 from hanline.data.sampling import LikeWidths
 from hanline.synthesis.drawing import Synthesis, Task
+from hanline.text.character_classes import count_classes
 from hanline.text.endless_texts import EndlessTexts
+
+logger = logging.getLogger(__name__)
 
 
 class OnlineData(TextImageData):
@@ -44,8 +48,14 @@ class OnlineData(TextImageData):
         return {"validation": self.validation_dir}
 
     def setup(self, stage: str | None = None) -> None:
-        """Open the validation set. Runs in every process."""
+        """Open the validation set, and tell what will be drawn. Runs in every process."""
         self._open_validation()
+        counts = count_classes(map(self.endless.texts.text, range(_TOLD)))
+        shares = {name: 100 * count / sum(counts.values()) for name, count in counts.items()}
+        logger.info(
+            "training: lines without end, whose characters are %s",
+            ", ".join(f"{name} {share:.1f} %" for name, share in shares.items()),
+        )
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """The batches that are still to come in this run."""
@@ -74,6 +84,10 @@ class OnlineData(TextImageData):
         )
         like = LikeWidths(self.batch_size, self.seed)
         return EndlessLines(texts, look, like, self.rules, self.image_format)
+
+
+# As many lines tell how often each class of character is drawn.
+_TOLD = 2000
 
 
 class EndlessLines(Dataset[Batch]):
