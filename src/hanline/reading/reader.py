@@ -61,8 +61,8 @@ class Reader:
         device: ``auto`` takes a GPU if there is one; else a device of torch, such as ``cuda:1``.
         batch_size: images at a time.
         precision: ``32-true``; ``bf16-mixed``, which is faster where the hardware multiplies in
-            bfloat16 and changes confidences in the third figure; ``auto`` takes it there. ONNX
-            models have their own.
+            bfloat16 and now and then reads differently what is on the edge; ``auto`` takes it
+            there. ONNX models have their own.
         straighten: where widths follow the images, look again at lines that were read with little
             confidence, turned level and cut to their text.
 
