@@ -54,8 +54,14 @@ def test_nothing_else_is_in_it(wheel):
     rooms = {name.split("/")[0] for name in wheel.namelist()}
     assert len(rooms) == 2
     assert "hanline" in rooms
-    suffixes = {name.rpartition(".")[2] for name in wheel.namelist() if name.startswith("hanline/")}
-    assert suffixes == {"py", "yaml", "txt", "typed"}
+    own = {name for name in wheel.namelist() if name.startswith("hanline/")}
+    weights = {name for name in own if name.startswith("hanline/weights/")}
+    assert {name.rpartition("/")[2] for name in weights} == {
+        "headline.safetensors",
+        "headline.json",
+        "headline.safetensors.md",
+    }
+    assert {name.rpartition(".")[2] for name in own - weights} == {"py", "yaml", "txt", "typed"}
 
 
 def test_it_has_the_command_and_the_licence(wheel):
