@@ -95,3 +95,15 @@ def easyocr_python():
     if not python.is_file():
         pytest.skip(f"there is no environment with EasyOCR in {place}: `make test` makes it")
     return python
+
+
+@pytest.fixture
+def folder(words, picture, tmp_path):
+    """Pictures of ten words, with their gt.txt."""
+    place = tmp_path / "pictures"
+    place.mkdir()
+    for i, word in enumerate(words):
+        picture(word).save(place / f"{i}.png")
+    lines = [f"{i}.png\t{word}\n" for i, word in enumerate(words)]
+    (place / "gt.txt").write_text("".join(lines), encoding="utf-8")
+    return place

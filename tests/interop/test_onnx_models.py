@@ -173,18 +173,6 @@ def exported(checkpoint, tmp_path_factory):
     return path
 
 
-@pytest.fixture
-def folder(words, picture, tmp_path):
-    """Pictures of ten words, with their gt.txt."""
-    place = tmp_path / "pictures"
-    place.mkdir()
-    for i, word in enumerate(words):
-        picture(word).save(place / f"{i}.png")
-    lines = [f"{i}.png\t{word}\n" for i, word in enumerate(words)]
-    (place / "gt.txt").write_text("".join(lines), encoding="utf-8")
-    return place
-
-
 def test_predict_and_evaluate_take_the_file(exported, checkpoint, folder, command, tmp_path):
     readings = []
     for file in (checkpoint, exported):

@@ -7,15 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
-import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
-from torch import Tensor
 
-from hanline.data.images import ImageError, ImageFormat, decode_image, to_pixels
 from hanline.errors import HanlineError
 from hanline.interop.onnx import OnnxRecognizer
+from hanline.reading.reader import Reader
 
 # Convolutions are left as they are: onnxruntime multiplies them more slowly in 8 bits.
 QUANTIZED = ["MatMul", "Gemm", "LSTM"]
@@ -79,7 +76,7 @@ def compare_speed(path: Path, small: Path, images: Iterable[Path | bytes]) -> Sp
         HanlineError: none can be read.
     """
     recognizers = [OnnxRecognizer(file) for file in (path, small)]
-    batches = _batches(images, ImageFormat(**recognizers[0].spec["image"]))
+    batches = list(Reader(recognizers[0], "cpu", batch_size=32).batches(images))
     count = sum(len(batch) for batch in batches)
     if not count:
         raise HanlineError("there is no image to measure the speed with")
@@ -92,19 +89,3 @@ def compare_speed(path: Path, small: Path, images: Iterable[Path | bytes]) -> Sp
             seconds[i] = min(seconds[i], time.perf_counter() - started)
     before, after = (count / s for s in seconds)
     return Speed(before, after, path.stat().st_size, small.stat().st_size)
-
-
-def _batches(images: Iterable[Path | bytes], image_format: ImageFormat) -> list[Tensor]:
-    """Batches of at most 32 images, (B, C, H, W), uint8; those of a width stand together."""
-    of_width: dict[int, list[np.ndarray]] = {}
-    for image in images:
-        try:
-            pixels = to_pixels(decode_image(image), image_format)
-        except ImageError:
-            continue
-        of_width.setdefault(pixels.shape[1], []).append(pixels)
-    return [
-        batch
-        for lines in of_width.values()
-        for batch in torch.from_numpy(np.stack(lines)).permute(0, 3, 1, 2).split(32)
-    ]

@@ -72,8 +72,8 @@ def open_weights(path: Path) -> tuple[dict[str, Any] | None, dict[str, Tensor]]:
         HanlineError: the file is missing, damaged, or none of these.
     """
     if path.suffix == SAFETENSORS:
-        spec, state, _ = read_safetensors(path)
-        return spec, state
+        stored = read_safetensors(path)
+        return stored.spec, stored.tensors
     content = load_weights_file(path)
     if CHECKPOINT_KEY in content:
         return spec_and_state(content, path)

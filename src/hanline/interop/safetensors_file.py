@@ -1,9 +1,10 @@
 """safetensors: weights in a file that can hold nothing else, and a JSON of the config beside it."""
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from safetensors.torch import load_file, save
 from torch import Tensor
@@ -14,6 +15,7 @@ from hanline.model.checkpoint import build_recognizer, checked_tensors, complete
 from hanline.model.recognizer import Recognizer
 
 SUFFIX = ".safetensors"
+_RANGES = "ranges"
 
 
 def write_safetensors(
@@ -28,7 +30,7 @@ def write_safetensors(
         half: whether floats are written in 16 bits.
 
     Returns:
-        Both files.
+        Both files. The second has the recogniser's ``ranges`` too.
     """
     record = {
         "format": "hanline",
@@ -36,6 +38,8 @@ def write_safetensors(
         "recognizer": recognizer.spec,
         "history": dict(history),
     }
+    if recognizer.ranges is not None:
+        record[_RANGES] = {name: list(bounds) for name, bounds in recognizer.ranges.items()}
     # Convolutions lie in memory channels last, which the format cannot say.
     tensors = {
         name: (tensor.half() if half and tensor.is_floating_point() else tensor).contiguous()
@@ -49,8 +53,24 @@ def write_safetensors(
     return [path, config]
 
 
-def read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Any]]:
-    """The spec, the tensors by name, and the history that the two files hold.
+class Stored(NamedTuple):
+    """What the two files hold.
+
+    Attributes:
+        spec: what :attr:`Recognizer.spec` was.
+        tensors: by name.
+        history: where the weights come from.
+        ranges: what :attr:`Recognizer.ranges` was.
+    """
+
+    spec: dict[str, Any]
+    tensors: dict[str, Tensor]
+    history: dict[str, Any]
+    ranges: dict[str, tuple[float, float]] | None
+
+
+def read_safetensors(path: Path) -> Stored:
+    """Read both files.
 
     Raises:
         HanlineError: one of them is missing or damaged.
@@ -75,7 +95,25 @@ def read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], dic
         # The package has an error of its own, and torch others for shapes it cannot make.
         raise HanlineError(f"{path} is damaged, or no safetensors file: {error}") from error
     history = record.get("history")
-    return spec, checked_tensors(tensors, path), history if isinstance(history, dict) else {}
+    return Stored(
+        spec,
+        checked_tensors(tensors, path),
+        history if isinstance(history, dict) else {},
+        _checked_ranges(record.get(_RANGES), config),
+    )
+
+
+def _checked_ranges(ranges: object, config: Path) -> dict[str, tuple[float, float]] | None:
+    if ranges is None:
+        return None
+    try:
+        checked = {str(name): (float(a), float(b)) for name, (a, b) in dict(ranges).items()}  # type: ignore[call-overload]
+        sound = all(math.isfinite(a) and a <= b < math.inf for a, b in checked.values())
+    except (TypeError, ValueError):
+        sound = False
+    if not sound:
+        raise HanlineError(f"{config} is damaged: its {_RANGES} are no pairs of numbers")
+    return checked
 
 
 def load_safetensors(path: Path) -> Recognizer:
@@ -84,5 +122,15 @@ def load_safetensors(path: Path) -> Recognizer:
     Raises:
         HanlineError: as :func:`read_safetensors`, or the weights do not fit.
     """
-    spec, tensors, _ = read_safetensors(path)
-    return build_recognizer(spec, tensors, path)
+    return recognizer_of(read_safetensors(path), path)
+
+
+def recognizer_of(stored: Stored, path: Path) -> Recognizer:
+    """The recogniser that was stored in a file, on the CPU, ready to read.
+
+    Raises:
+        HanlineError: the weights do not fit.
+    """
+    recognizer = build_recognizer(stored.spec, stored.tensors, path)
+    recognizer.ranges = stored.ranges
+    return recognizer

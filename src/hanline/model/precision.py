@@ -5,6 +5,7 @@ from typing import Literal
 import torch
 
 Precision = Literal["32-true", "bf16-mixed"]
+ReadingPrecision = Literal["auto", "32-true", "bf16-mixed", "int8"]
 
 
 def best_precision(accelerator: str) -> tuple[Precision, str]:

@@ -26,6 +26,7 @@ class Recognizer(nn.Module):
 
     Attributes:
         spec: all of the above as plain values: what a checkpoint keeps, to build it again.
+        ranges: what :mod:`hanline.model.eight_bits` needs, where it was measured; else None.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Recognizer(nn.Module):
             "image": dict(image),
             "max_label_length": max_label_length,
         }
+        self.ranges: Mapping[str, tuple[float, float]] | None = None
         self.charset = Charset(charset)
         self.transformation = build_stage(
             transformation,

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from omegaconf import DictConfig
 
 from hanline import atomic
 from hanline.errors import HanlineError
+from hanline.model.precision import ReadingPrecision
 from hanline.reading.evaluation import as_json, evaluate, print_evaluation
 from hanline.reading.reader import Reader
 from hanline.tasks.application import run
@@ -22,7 +22,7 @@ class Settings:
     output_dir: str
     batch_size: int
     device: str
-    precision: Literal["auto", "32-true", "bf16-mixed"]
+    precision: ReadingPrecision
     straighten: bool
     fold_case: bool
     confusions: int

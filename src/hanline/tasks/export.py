@@ -16,8 +16,15 @@ from hanline.interop.dtrb import demo_command, write_dtrb
 from hanline.interop.easyocr import reader_code, write_easyocr
 from hanline.interop.model_card import history_of, model_card
 from hanline.interop.opening import checkpoint_content
-from hanline.interop.safetensors_file import SUFFIX, read_safetensors, write_safetensors
+from hanline.interop.safetensors_file import (
+    SUFFIX,
+    read_safetensors,
+    recognizer_of,
+    write_safetensors,
+)
 from hanline.model.checkpoint import build_recognizer, spec_and_state
+from hanline.model.eight_bits import measure_ranges, multiplies_eight_bits
+from hanline.model.precision import ReadingPrecision
 from hanline.model.recognizer import Recognizer
 from hanline.reading.evaluation import evaluate, samples, summary
 from hanline.reading.reader import Reader
@@ -33,6 +40,8 @@ FORMATS: dict[str, tuple[str, str]] = {
 
 # How many images of the set tell the speed.
 SPEED_IMAGES = 128
+# How many tell between which bounds the features lie.
+RANGE_IMAGES = 512
 
 
 @dataclass
@@ -58,9 +67,10 @@ def export(config: DictConfig) -> None:
     recognizer, history = open_checkpoint(checkpoint)
     suffix, what = FORMATS[config.format]
     path = Path(f"{config.output}{suffix}") if config.output else checkpoint.with_suffix(suffix)
-    if config.int8 and config.format != "onnx":
+    if config.int8 and config.format not in ("onnx", "safetensors"):
         raise HanlineError(
-            f"int8 is for format=onnx; {config.format} keeps the weights as they are"
+            f"int8 is for format=onnx and format=safetensors; {config.format} keeps the weights as "
+            "they are"
         )
     if config.half and config.format != "safetensors":
         raise HanlineError(
@@ -99,7 +109,9 @@ def write(
         return write_easyocr(path, recognizer), [f"In this folder:\n\n{reader_code(path)}"]
     reading = [f"To read with it:\n\n    hanline predict checkpoint={path.name} image_dir=IMAGES"]
     if config.format == "safetensors":
-        return write_safetensors(path, recognizer, history, config.half), reading
+        notes = measure_eight_bits(recognizer, Path(config.dataset)) if config.int8 else []
+        files = write_safetensors(path, recognizer, history, config.half)
+        return files, reading + notes
     from hanline.interop.onnx import write_onnx
 
     write_onnx(path, recognizer, history)
@@ -129,11 +141,28 @@ def write_int8_beside(path: Path, dataset: Path) -> tuple[list[Path], list[str]]
     return [path, small], [f"`{small.name}` has 8-bit weights. On {dataset.name}:", *lines]
 
 
+def measure_eight_bits(recognizer: Recognizer, dataset: Path) -> list[str]:
+    """Measure what reading in 8 bits needs, and tell what it costs."""
+    some = (image for image, _ in islice(samples(dataset, Counter()), RANGE_IMAGES))
+    reader = Reader(recognizer, "cpu", precision="32-true")
+    recognizer.ranges = measure_ranges(recognizer, reader.batches(some))
+    if not multiplies_eight_bits():
+        return []
+    precisions: list[ReadingPrecision] = ["32-true", "int8"]
+    figures = [
+        evaluate(Reader(recognizer, "cpu", precision=precision), dataset, fold_case=False).total
+        for precision in precisions
+    ]
+    lines = [f"precision={p}: {summary(f)}" for p, f in zip(precisions, figures, strict=True)]
+    print("\n".join(lines))
+    return [f"It can be read with in 8 bits. On {dataset.name}:", *lines]
+
+
 def open_checkpoint(path: Path) -> tuple[Recognizer, dict[str, Any]]:
     """The recogniser of a checkpoint or of a safetensors file, and where its weights come from."""
     if path.suffix == SUFFIX:
-        spec, state, history = read_safetensors(path)
-        return build_recognizer(spec, state, path), history
+        stored = read_safetensors(path)
+        return recognizer_of(stored, path), stored.history
     content = checkpoint_content(path)
     recognizer = build_recognizer(*spec_and_state(content, path), path)
     return recognizer, history_of(content, path)

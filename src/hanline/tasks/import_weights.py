@@ -20,7 +20,7 @@ from hanline.interop.dtrb import (
 )
 from hanline.interop.easyocr import IMAGE_HEIGHT, IMAGE_WIDTH, network_characters
 from hanline.interop.model_card import image_size
-from hanline.interop.safetensors_file import load_safetensors, read_safetensors
+from hanline.interop.safetensors_file import read_safetensors, recognizer_of
 from hanline.model.checkpoint import checked_tensors, load_weights_file, save_recognizer
 from hanline.model.lightning_module import CHECKPOINT_KEY
 from hanline.model.recognizer import Recognizer
@@ -69,7 +69,8 @@ def import_weights(config: DictConfig) -> None:
     if output.exists():
         raise HanlineError(f"{output} exists already: give another, as in output=imported.ckpt")
     if config.source == "safetensors":
-        recognizer, history = load_safetensors(file), read_safetensors(file)[2]
+        stored = read_safetensors(file)
+        recognizer, history = recognizer_of(stored, file), stored.history
     else:
         recognizer = foreign_recognizer(config, file)
         whose = "EasyOCR" if config.source == "easyocr" else "DTRB"

@@ -4,11 +4,11 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from omegaconf import DictConfig
 
 from hanline.data.image_folder import GT, read_gt
+from hanline.model.precision import ReadingPrecision
 from hanline.progress import progress
 from hanline.reading.evaluation import compare, summary
 from hanline.reading.reader import Reader, image_files
@@ -25,7 +25,7 @@ class Settings:
     output_dir: str
     batch_size: int
     device: str
-    precision: Literal["auto", "32-true", "bf16-mixed"]
+    precision: ReadingPrecision
     straighten: bool
 
 

@@ -27,5 +27,7 @@ class BiLSTM(Stage):
 
     def forward(self, features: Tensor) -> Tensor:
         for lstm, linear in zip(self.lstms, self.linears, strict=True):
-            features = linear(lstm(features)[0])
+            # An LSTM's states lie in memory step by step. Taken so, the layer is one product; else
+            # torch would copy its weights for each image.
+            features = linear(lstm(features)[0].transpose(0, 1)).transpose(0, 1)
         return features
