@@ -1,5 +1,6 @@
 import pickle
 import shutil
+from collections import Counter
 
 import pytest
 from fontTools import subset
@@ -8,7 +9,7 @@ from fontTools.ttLib.tables.ttProgram import Program
 
 from hanline.errors import HanlineError
 from hanline.synthesis import fonts
-from hanline.synthesis.fonts import Font, FontSet, find_fonts
+from hanline.synthesis.fonts import Font, FontSet, bundled_files, find_fonts
 
 
 @pytest.fixture
@@ -144,6 +145,30 @@ class TestFindFonts:
         assert [(f.index, f.name) for f in found] == [(1, "cjk.ttc#1"), (3, "cjk.ttc#3")]
         assert found[1].load(20).getname()[0] == "Batang"
         assert found[1].can_draw("A가")
+
+    def test_each_of_a_list_has_the_same_share(self, make_font):
+        many = [make_font(f"folder/{name}.ttf", "AB") for name in "pqrs"]
+        mine = make_font("mine.ttf", "A")
+        found = find_fonts([str(many[0].parent), str(mine)], "AB", 0.5)
+        assert [len(group) for group in found.groups] == [4, 1]
+        chosen = Counter(found.choose("A", number).path for number in range(800))
+        assert chosen == {mine: 400} | dict.fromkeys(many, 100)
+        # What a group cannot draw is drawn by the others.
+        chosen = Counter(found.choose("B", number).path for number in range(800))
+        assert chosen == dict.fromkeys(many, 200)
+        assert found.choose("C", 1) is None
+
+    def test_a_named_file_is_taken_wherever_it_stands_in_the_list(self, make_font):
+        mine = make_font("folder/mine.ttf", "A")
+        other = make_font("folder/other.ttf", "AB")
+        found = find_fonts([str(mine.parent), str(mine)], "AB", 0.9, ["mine*"])
+        assert [[font.path for font in group] for group in found.groups] == [[other], [mine]]
+
+    def test_a_list_may_name_the_bundled_ones(self, make_font):
+        mine = make_font("mine.ttf", "가")
+        found = find_fonts([str(mine), "bundled"], "가", 0.9)
+        assert found.groups[0][0].path == mine
+        assert {font.path for font in found.groups[1]} <= set(bundled_files())
 
     @pytest.mark.parametrize("kept", [0.0, 0.2, 0.9])
     def test_a_damaged_file_is_named_and_left_out(self, system, sans, kept, caplog):

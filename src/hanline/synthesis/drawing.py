@@ -35,17 +35,10 @@ def synthesis(
     Raises:
         HanlineError: a setting is out of bounds, or no font is fit.
     """
-    found = find_fonts(fonts, characters, min_font_coverage)
     without = [fonts_without] if isinstance(fonts_without, str) else list(fonts_without)
-    kept = [font for font in found if not any(font.path.match(pattern) for pattern in without)]
-    if not kept:
-        raise HanlineError(
-            f"synthesis.fonts_without is {without} and leaves none of the fonts "
-            f"{', '.join(font.name for font in found)}"
-        )
     return Synthesis(
         renderer=renderer,
-        fonts=FontSet(kept),
+        fonts=find_fonts(fonts, characters, min_font_coverage, without),
         image_format=image_format,
         jpeg_quality=jpeg_quality,
         seed=seed,
@@ -146,7 +139,7 @@ class Synthesis:
         """What identifies the look, in JSON's types: two alike draw the same texts alike."""
         return {
             "renderer": _described(self.renderer),
-            "fonts": [font.digest() for font in self.fonts],
+            "fonts": [[font.digest() for font in group] for group in self.fonts.groups],
             "image_format": self.image_format,
             "jpeg_quality": self.jpeg_quality,
             "seed": self.seed,
@@ -158,15 +151,15 @@ class Synthesis:
             yield [self.task(texts[i], i) for i in numbers]
 
     def _font(self, text: str, number: int) -> Font:
-        able = self.fonts.able(text)
-        if not able:
+        font = self.fonts.choose(text, _stable_number("font", self.seed, number))
+        if font is None:
             undrawn = [c for c in dict.fromkeys(text) if not self.fonts.can_draw(c)]
             lack = f"none has {''.join(undrawn)!r}" if undrawn else "each lacks one of its letters"
             raise HanlineError(
                 f"no font draws {text!r}: {lack}. Leave the text out, or name a font that has "
                 f"all of it in synthesis.fonts (now: {', '.join(font.name for font in self.fonts)})"
             )
-        return able[_stable_number("font", self.seed, number) % len(able)]
+        return font
 
 
 # Samples that pass between processes at a time: enough to make the passing cheap.

@@ -26,16 +26,24 @@ BUNDLED = "bundled"
 SYSTEM = "system"
 
 
-def find_fonts(source: str | Sequence[str], characters: str, min_coverage: float) -> "FontSet":
+def find_fonts(
+    source: str | Sequence[str],
+    characters: str,
+    min_coverage: float,
+    without: Sequence[str] = (),
+) -> "FontSet":
     """Find the fonts to draw with.
 
     Args:
         source: ``system`` takes the fonts that the system has installed; ``bundled`` those that
             come with Python packages; ``auto`` the system's, or the bundled ones where the system
-            has none that is fit; anything else is a font file or folder, or a list of them.
+            has none that is fit; anything else is a font file or folder. Of a list of these, each
+            has the same share of the texts.
         characters: what is to be drawn.
         min_coverage: the share of ``characters``, from 0 to 1, that a font must have. A font file
             that ``source`` names is taken whatever it has.
+        without: patterns of file names that are not taken, except a font file that ``source``
+            names.
 
     Returns:
         The fonts, ordered by file name. Of the faces of a collection (.ttc) that are one family
@@ -48,25 +56,19 @@ def find_fonts(source: str | Sequence[str], characters: str, min_coverage: float
         raise HanlineError(
             f"synthesis.min_font_coverage is {min_coverage}: it must lie between 0 and 1"
         )
-    search = _Search(frozenset(characters), min_coverage)
-    if source == SYSTEM:
-        search.look_in(system_folders())
-    elif source == BUNDLED:
-        search.look_in(bundled_files())
-    elif source == AUTO:
-        search.look_in(system_folders())
-        if not search.found:
-            logger.info("no font of the system is fit: the bundled ones draw (%s)", search)
-            search.look_in(bundled_files())
-    else:
-        search.look_in_named([source] if isinstance(source, str) else source)
-    if not search.found:
+    search = _Search(frozenset(characters), min_coverage, without)
+    names = [source] if isinstance(source, str) else list(source)
+    # A file that is named is not one of a folder's, wherever in the list they stand.
+    files_first = sorted(range(len(names)), key=lambda i: not Path(names[i]).expanduser().is_file())
+    found = {i: search.look_for(names[i]) for i in files_first}
+    groups = [found[i] for i in range(len(names)) if found[i]]
+    if not groups:
         raise HanlineError(
             f"found no font to draw with: {search}. Install a Korean font (Debian and Ubuntu: "
             "apt install fonts-noto-cjk), set synthesis.fonts to 'bundled' or to a list of font "
             "files and folders, or lower synthesis.min_font_coverage"
         )
-    return FontSet(search.found)
+    return FontSet(*groups)
 
 
 @dataclass(frozen=True)
@@ -178,10 +180,15 @@ def _load(path: Path, index: int, size: int) -> ImageFont.FreeTypeFont:
 
 
 class FontSet(Sequence[Font]):
-    """Fonts, and quick answers to which of them can draw a text."""
+    """Fonts, and quick answers to which of them can draw a text.
 
-    def __init__(self, fonts: Iterable[Font]) -> None:
-        self._fonts = sorted(fonts, key=lambda font: (font.path.name, font.index, str(font.path)))
+    Args:
+        groups: fonts that share the texts among them; each group has as many texts as each other.
+    """
+
+    def __init__(self, *groups: Iterable[Font]) -> None:
+        self.groups = [sorted(group, key=_by_name) for group in groups]
+        self._fonts = sorted((font for group in self.groups for font in group), key=_by_name)
         # For each character the fonts that have it, a bit a font; for each such mask the fonts.
         self._owners: dict[str, int] = {}
         self._members: dict[int, list[Font]] = {}
@@ -192,6 +199,16 @@ class FontSet(Sequence[Font]):
         if mask not in self._members:
             self._members[mask] = [font for i, font in enumerate(self._fonts) if mask >> i & 1]
         return self._members[mask]
+
+    def choose(self, text: str, number: int) -> Font | None:
+        """A font that draws the whole text, by a random number; None where there is none."""
+        able = set(self.able(text))
+        groups = [[font for font in group if font in able] for group in self.groups]
+        groups = [group for group in groups if group]
+        if not groups:
+            return None
+        rest, group = divmod(number, len(groups))
+        return groups[group][rest % len(groups[group])]
 
     def can_draw(self, text: str) -> bool:
         """Whether some single font draws the whole text."""
@@ -221,41 +238,59 @@ class FontSet(Sequence[Font]):
         return f"FontSet({', '.join(font.name for font in self)})"
 
 
-class _Search:
-    """Where was looked for fonts, and what was found there. Its ``str`` tells of it."""
+def _by_name(font: Font) -> tuple[str, int, str]:
+    return font.path.name, font.index, str(font.path)
 
-    def __init__(self, wanted: frozenset[str], min_coverage: float) -> None:
+
+class _Search:
+    """Where was looked for fonts. Its ``str`` tells of it."""
+
+    def __init__(self, wanted: frozenset[str], min_coverage: float, without: Sequence[str]) -> None:
         self.wanted = wanted
         self.min_coverage = min_coverage
-        self.found: list[Font] = []
+        self.without = without
+        self.left_out = 0
         self.places: list[Path] = []
         self.files: set[Path] = set()
         self.nearest: tuple[float, str] = (0, "")
 
-    def look_in(self, places: Iterable[Path]) -> None:
-        """Take the fonts of folders and files that have enough of the wanted characters."""
+    def look_for(self, name: str) -> list[Font]:
+        """The fonts that one of the sources of :func:`find_fonts` gives."""
+        if name == SYSTEM:
+            return self._fit(system_folders())
+        if name == BUNDLED:
+            return self._fit(bundled_files())
+        if name == AUTO:
+            found = self._fit(system_folders())
+            if not found:
+                logger.info("no font of the system is fit: the bundled ones draw (%s)", self)
+                found = self._fit(bundled_files())
+            return found
+        place = Path(name).expanduser()
+        if place.is_file():
+            self.places.append(place)
+            return list(self._fonts_in(place))
+        if place.is_dir():
+            return self._fit([place])
+        raise HanlineError(
+            f"synthesis.fonts names {name!r}, and there is no such file or folder; it takes "
+            "'auto', 'system', 'bundled', a font file or folder, or a list of these"
+        )
+
+    def _fit(self, places: Iterable[Path]) -> list[Font]:
+        """The fonts of folders and files that have enough of the wanted characters."""
+        found = []
         for place in places:
             self.places.append(place)
             for font in self._fonts_in(place):
+                if any(font.path.match(pattern) for pattern in self.without):
+                    self.left_out += 1
+                    continue
                 coverage = len(font.characters & self.wanted) / max(1, len(self.wanted))
                 self.nearest = max(self.nearest, (coverage, font.name))
                 if coverage >= self.min_coverage:
-                    self.found.append(font)
-
-    def look_in_named(self, names: Iterable[str]) -> None:
-        """Take the fonts of folders as above, and those of files whatever they have."""
-        for name in names:
-            place = Path(name).expanduser()
-            if place.is_file():
-                self.places.append(place)
-                self.found += self._fonts_in(place)
-            elif place.is_dir():
-                self.look_in([place])
-            else:
-                raise HanlineError(
-                    f"synthesis.fonts names {name!r}, and there is no such file or folder; it "
-                    "takes 'auto', 'system', 'bundled', or a list of font files and folders"
-                )
+                    found.append(font)
+        return found
 
     def _fonts_in(self, place: Path) -> Iterator[Font]:
         if place.is_file():
@@ -276,6 +311,9 @@ class _Search:
             f"{len(self.wanted)} characters and saw {len(self.files)} font files"
         )
         coverage, name = self.nearest
+        if self.left_out:
+            without = list(self.without)
+            told += f", {self.left_out} fonts left out by synthesis.fonts_without={without}"
         return f"{told}, of which {name} has the most ({coverage:.1%})" if name else told
 
 
