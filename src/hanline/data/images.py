@@ -112,29 +112,60 @@ def decode_image(file: Path | bytes) -> Image.Image:
         raise ImageError(f"damaged image: {error}") from error
 
 
+def check_image(content: bytes) -> None:
+    """See whether :func:`decode_image` decodes an image file; often in half the time.
+
+    Raises:
+        ImageError: it does not.
+    """
+    plain = _plain_parts(content)
+    if plain is not None:
+        mode, (width, height), data = plain
+        # A row has a byte before its pixels that says how they are filtered.
+        row = 1 + width * len(mode)
+        try:
+            rows = zlib.decompressobj().decompress(data, height * row + 1)
+        except zlib.error:
+            rows = b""
+        if len(rows) == height * row and max(rows[::row]) <= _LAST_FILTER:
+            return
+    decode_image(content)
+
+
 def _plain_png(content: bytes) -> Image.Image | None:
-    """A PNG that has 8-bit grey or RGB pixels, in one piece, and nothing else; or None.
+    """A plain PNG decoded; None for what is none, or cannot be decoded, for Pillow to tell why."""
+    plain = _plain_parts(content)
+    if plain is None:
+        return None
+    mode, size, data = plain
+    try:
+        return Image.frombytes(mode, size, data, "zip", mode, 0)
+    except ValueError:
+        return None
+
+
+def _plain_parts(content: bytes) -> tuple[str, tuple[int, int], bytes] | None:
+    """Of a PNG that has 8-bit grey or RGB pixels, in one piece, and nothing else: its parts.
 
     Of small images, Pillow's own reader takes half its time to look for what else there may be.
-    What cannot be decoded is left to it, for it to tell why.
+
+    Returns:
+        The mode, width and height, and the compressed pixels; None where it is not plain.
     """
     mode = _PLAIN.get(content[24:29])
-    size = int.from_bytes(content[33:37], "big")
+    length = int.from_bytes(content[33:37], "big")
     if (
         mode is None
         or content[:16] != _PNG_START
         or content[37:41] != b"IDAT"
-        or content[45 + size :] != _PNG_END
+        or content[45 + length :] != _PNG_END
         or zlib.crc32(content[12:29]).to_bytes(4, "big") != content[29:33]
     ):
         return None
     width, height = struct.unpack_from(">II", content, 16)
     if not 0 < width * height <= _PLAIN_PIXELS:
         return None
-    try:
-        return Image.frombytes(mode, (width, height), content[41 : 41 + size], "zip", mode, 0)
-    except ValueError:
-        return None
+    return mode, (width, height), content[41 : 41 + length]
 
 
 _PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
@@ -143,6 +174,7 @@ _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 _PLAIN = {b"\x08\0\0\0\0": "L", b"\x08\x02\0\0\0": "RGB"}
 # Larger ones gain nothing.
 _PLAIN_PIXELS = 2**20
+_LAST_FILTER = 4
 
 
 def aspect_of(content: bytes) -> float:
