@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, features
 
-from hanline.data.images import ImageError, ImageFormat, decode_image, to_pixels
+from hanline.data.images import ImageError, ImageFormat, check_image, decode_image, to_pixels
 from hanline.errors import HanlineError
 
 FORMATS = ["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF"] + ["AVIF"] * features.check("avif")
@@ -244,9 +244,12 @@ class TestPlainPng:
     def read(content):
         try:
             image = decode_image(content)
-            return image.mode, image.size, image.tobytes()
         except ImageError:
+            with pytest.raises(ImageError):
+                check_image(content)
             return None
+        check_image(content)
+        return image.mode, image.size, image.tobytes()
 
     @pytest.mark.parametrize("mode", ["L", "RGB"])
     @pytest.mark.parametrize("size", [(1, 1), (1, 40), (40, 1), (97, 33), (300, 400)])
