@@ -1,5 +1,6 @@
 """Files that appear whole or not at all."""
 
+import secrets
 from pathlib import Path
 
 
@@ -8,3 +9,14 @@ def write_text(path: Path, text: str) -> None:
     aside = path.with_name(path.name + ".partial")
     aside.write_text(text, encoding="utf-8", newline="\n")
     aside.replace(path)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file aside, then give it its name; several processes may write the same at once."""
+    aside = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        aside.write_bytes(content)
+        aside.replace(path)
+    except OSError:
+        aside.unlink(missing_ok=True)
+        raise

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, features
 
-from hanline.data.images import ImageError, ImageFormat, decode_image, to_pixels
+from hanline.data.images import ImageError, ImageFormat, check_image, decode_image, to_pixels
 from hanline.errors import HanlineError
 
 FORMATS = ["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF"] + ["AVIF"] * features.check("avif")
@@ -226,6 +226,74 @@ class TestDamaged:
             except ImageError:
                 refused += 1
         assert refused > 5
+
+
+class TestPlainPng:
+    """PNGs without anything but pixels are not given to Pillow's reader, and nobody can tell."""
+
+    @staticmethod
+    def read_by_pillow(content):
+        try:
+            with Image.open(io.BytesIO(content)) as image:
+                image.load()
+                return image.mode, image.size, image.tobytes()
+        except Exception:
+            return None
+
+    @staticmethod
+    def read(content):
+        try:
+            image = decode_image(content)
+        except ImageError:
+            with pytest.raises(ImageError):
+                check_image(content)
+            return None
+        check_image(content)
+        return image.mode, image.size, image.tobytes()
+
+    @pytest.mark.parametrize("mode", ["L", "RGB"])
+    @pytest.mark.parametrize("size", [(1, 1), (1, 40), (40, 1), (97, 33), (300, 400)])
+    @pytest.mark.parametrize("level", [0, 1, 9])
+    def test_of_any_size(self, encode, mode, size, level):
+        content = encode(noise(*size, mode), compress_level=level)
+        assert self.read(content) == self.read_by_pillow(content)
+
+    def test_with_every_filter(self):
+        rows = np.random.default_rng(1).integers(0, 256, (5, 31), dtype=np.uint8)
+        rows[:, 0] = range(5)
+        content = b"\x89PNG\r\n\x1a\n"
+        for kind, data in (
+            (b"IHDR", struct.pack(">II5B", 30, 5, 8, 0, 0, 0, 0)),
+            (b"IDAT", zlib.compress(rows.tobytes())),
+            (b"IEND", b""),
+        ):
+            crc = zlib.crc32(kind + data)
+            content += struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc)
+        assert self.read(content) == self.read_by_pillow(content)
+        assert self.read(content)[:2] == ("L", (30, 5))
+
+    @pytest.mark.parametrize("mode", ["L", "RGB"])
+    @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+    def test_damaged_anywhere(self, encode, mode):
+        image = Image.new(mode, (40, 20), "white")
+        ImageDraw.Draw(image).ellipse((3, 3, 30, 15), fill="black")
+        whole = encode(image)
+        read = 0
+        for place in range(len(whole)):
+            for value in (0, 1, whole[place] ^ 1, 255):
+                damaged = whole[:place] + bytes([value]) + whole[place + 1 :]
+                found = self.read(damaged)
+                # A byte can make it another kind of PNG, which as_seen changes.
+                if found and found[0] == mode:
+                    assert found == self.read_by_pillow(damaged), place
+                    read += 1
+        assert read > 20
+
+    @pytest.mark.parametrize("mode", ["L", "RGB"])
+    def test_cut_off_anywhere(self, encode, mode):
+        whole = encode(noise(9, 7, mode))
+        for length in range(len(whole)):
+            assert self.read(whole[:length]) == self.read_by_pillow(whole[:length])
 
 
 class TestToPixels:

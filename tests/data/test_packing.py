@@ -98,13 +98,13 @@ class TestPack:
     def test_processes_change_nothing(self, folder, tmp_path):
         # More rows than one process does alone, some of them bad.
         rows = [
-            f"images/{i % 11}.png\t글 {i}" if i % 7 else f"images/1.png {i}" for i in range(2500)
+            f"images/{i % 11}.png\t글 {i}" if i % 7 else f"images/1.png {i}" for i in range(20_500)
         ]
         gt = folder("\n".join(rows))
         alone = pack(gt, tmp_path / "alone", processes=1)
         together = pack(gt, tmp_path / "together", processes=2)
         assert alone == together
-        assert len(alone.bad_rows) > 500
+        assert len(alone.bad_rows) > 2500
         assert samples(tmp_path / "alone") == samples(tmp_path / "together")
         for name in ("bad_rows.tsv", "provenance.json"):
             assert (tmp_path / "alone" / name).read_bytes() == (

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -164,10 +165,12 @@ class TextImageData(pl.LightningDataModule):
         """How many samples have been skipped so far because their image is damaged."""
         return sum(dataset.damaged for _, dataset in self._named_datasets())
 
-    def labels(self) -> Iterator[str]:
-        """All labels of the stored sets, as they are learnt."""
+    def label_shapes(self) -> Counter[tuple[int, int]]:
+        """Those of all stored sets; see :meth:`LMDBDataset.label_shapes`."""
+        shapes: Counter[tuple[int, int]] = Counter()
         for _, dataset in self._named_datasets():
-            yield from dataset.labels()
+            shapes += dataset.label_shapes()
+        return shapes
 
     @property
     def _stored_parts(self) -> dict[str, str | None]:

@@ -4,9 +4,11 @@ import contextlib
 import logging
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import compress, islice
+from operator import eq
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
@@ -25,6 +27,7 @@ from hanline.data.images import (
     to_pixels,
 )
 from hanline.data.lmdb_store import LMDBStore
+from hanline.data.set_index import indexed
 from hanline.errors import HanlineError
 from hanline.text.charset import Charset
 from hanline.text.corpus import describe_counts
@@ -66,15 +69,31 @@ class LabelRules:
         label = unicodedata.normalize("NFC", label)
         return label.lower() if self.fold_case else label
 
-    def problem(self, label: str) -> str | None:
-        """Why a label (as it is learnt) is unfit, or None."""
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What a label can be, by number: 0 fit, the others why it is unfit."""
+        return "fit", "empty label", f"longer than {self.max_length}", "outside the charset"
+
+    def judge(self, labels: Iterable[str]) -> np.ndarray:
+        """What each label is, as a number of ``problems``: uint8."""
+        return np.fromiter(map(self._judged, labels), dtype=np.uint8)
+
+    def _judged(self, label: str) -> int:
+        label = self.apply(label)
         if not label:
-            return "empty label"
+            return 1
         if len(label) > self.max_length:
-            return f"longer than {self.max_length}"
-        if not self.charset.covers(label):
-            return "outside the charset"
-        return None
+            return 2
+        return 0 if self.charset.covers(label) else 3
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """What decides which labels are fit and how they are learnt, in JSON's types."""
+        return {
+            "charset": self.charset.characters,
+            "max_length": self.max_length,
+            "fold_case": self.fold_case,
+        }
 
 
 class LMDBDataset(Dataset[Batch]):
@@ -102,8 +121,9 @@ class LMDBDataset(Dataset[Batch]):
         self.stores = [LMDBStore(path) for path in paths]
         self.image_format = image_format
         self.rules = rules
+        self.usage_ratio = usage_ratio
         self.unfit: Counter[str] = Counter()
-        self._kept = [self._fit_samples(store, usage_ratio) for store in self.stores]
+        self._kept = [self._fit_samples(store) for store in self.stores]
         self._ends = np.cumsum([len(kept) for kept in self._kept])
         # Shared with the workers, which count into it.
         self._damaged = torch.zeros((), dtype=torch.int64).share_memory_()
@@ -129,24 +149,48 @@ class LMDBDataset(Dataset[Batch]):
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         return batch_of(self.samples(indices), self.image_format)
 
-    def labels(self) -> Iterator[str]:
-        """All labels, as they are learnt."""
+    def label_shapes(self) -> Counter[tuple[int, int]]:
+        """How many labels, as they are learnt, take how many steps.
+
+        Returns:
+            Counts by the number of characters, and how many of them are the one before again.
+        """
+        shapes: Counter[tuple[int, int]] = Counter()
         for store, kept in zip(self.stores, self._kept, strict=True):
-            is_kept = np.zeros(len(store), dtype=bool)
-            is_kept[kept] = True
-            yield from map(self.rules.apply, compress(store.labels(), is_kept))
+            walk = partial(self._label_shapes, store, kept)
+            table = indexed(store, "label-shapes", self._facts(store), np.int64, walk)
+            for length, repeats, count in table.reshape(-1, 3).tolist():
+                shapes[length, repeats] += count
+        return shapes
+
+    def _label_shapes(self, store: LMDBStore, kept: np.ndarray) -> np.ndarray:
+        is_kept = np.zeros(len(store), dtype=bool)
+        is_kept[kept] = True
+        labels = map(self.rules.apply, compress(store.labels(), is_kept))
+        shapes = Counter((len(label), sum(map(eq, label, label[1:]))) for label in labels)
+        return np.array([(*shape, count) for shape, count in shapes.items()]).ravel()
 
     def aspects(self) -> np.ndarray:
         """The ratio of width to height that each image keeps, from the files' first bytes."""
-        aspects = np.full(len(self), kept_aspect(1), dtype=np.float64)
+        return np.concatenate(
+            [
+                indexed(
+                    *(store, "aspects", self._facts(store), np.float64),
+                    partial(self._aspects, store, kept),
+                )
+                for store, kept in zip(self.stores, self._kept, strict=True)
+            ]
+        )
+
+    def _aspects(self, store: LMDBStore, kept: np.ndarray) -> np.ndarray:
+        aspects = np.full(len(kept), kept_aspect(1), dtype=np.float64)
         place = 0
-        for store, kept in zip(self.stores, self._kept, strict=True):
-            for start in range(0, len(kept), _READ_AT_A_TIME):
-                for content, _ in store.read(kept[start : start + _READ_AT_A_TIME].tolist()):
-                    # What is damaged is told of when it is decoded.
-                    with contextlib.suppress(ImageError):
-                        aspects[place] = kept_aspect(aspect_of(content))
-                    place += 1
+        for start in range(0, len(kept), _READ_AT_A_TIME):
+            for content, _ in store.read(kept[start : start + _READ_AT_A_TIME].tolist()):
+                # What is damaged is told of when it is decoded.
+                with contextlib.suppress(ImageError):
+                    aspects[place] = kept_aspect(aspect_of(content))
+                place += 1
         return aspects
 
     def samples(self, indices: Sequence[int]) -> list[tuple[Image.Image, str]]:
@@ -168,21 +212,32 @@ class LMDBDataset(Dataset[Batch]):
                 samples.append((image, self.rules.apply(label)))
         return samples
 
-    def _fit_samples(self, store: LMDBStore, usage_ratio: float) -> np.ndarray:
-        kept = []
-        used = max(1, round(usage_ratio * len(store)))
-        for index, label in enumerate(islice(store.labels(), used)):
-            problem = self.rules.problem(self.rules.apply(label))
-            if problem is None:
-                kept.append(index)
-            elif self.rules.unfit == "error":
-                raise HanlineError(
-                    f"label {index + 1} of {store.path} is unfit: {label!r} is {problem}; "
-                    "data.unfit_labels=skip leaves such samples out"
-                )
-            else:
-                self.unfit[problem] += 1
-        return np.array(kept, dtype=np.int64)
+    def _fit_samples(self, store: LMDBStore) -> np.ndarray:
+        walk = partial(self._judged_labels, store)
+        judged = indexed(store, "labels", self._facts(store), np.uint8, walk)
+        problems = self.rules.problems
+        counts = np.bincount(judged, minlength=len(problems)).tolist()
+        if self.rules.unfit == "error" and sum(counts[1:]):
+            index = int(np.flatnonzero(judged)[0])
+            ((_, label),) = store.read([index])
+            raise HanlineError(
+                f"label {index + 1} of {store.path} is unfit: {label!r} is "
+                f"{problems[judged[index]]}; data.unfit_labels=skip leaves such samples out"
+            )
+        for problem, count in zip(problems[1:], counts[1:], strict=True):
+            if count:
+                self.unfit[problem] += count
+        return np.flatnonzero(judged == 0).astype(np.int32)
+
+    def _judged_labels(self, store: LMDBStore) -> np.ndarray:
+        return self.rules.judge(islice(store.labels(), self._used(store)))
+
+    def _used(self, store: LMDBStore) -> int:
+        return max(1, round(self.usage_ratio * len(store)))
+
+    def _facts(self, store: LMDBStore) -> dict[str, object]:
+        """What decides, besides a set, which of its samples are kept."""
+        return {**self.rules.facts, "used": self._used(store)}
 
 
 _READ_AT_A_TIME = 1024

@@ -39,24 +39,44 @@ def read_gt(gt: Path) -> Iterator[Row]:
     Raises:
         HanlineError: the file is missing or is no UTF-8.
     """
+    for number, line in read_lines(gt):
+        yield row_of(gt.parent, number, line)
+
+
+def read_lines(gt: Path) -> Iterator[tuple[int, str]]:
+    """The lines of a ``gt.txt`` that are not empty, with their numbers, from 1; see `read_gt`."""
     try:
         with gt.open(encoding="utf-8-sig", newline="\n") as lines:
             for number, ended_line in enumerate(lines, start=1):
                 line = ended_line.rstrip("\r\n")
-                if not line:
-                    continue
-                name, tab, text = line.partition("\t")
-                label = normalize(text)
-                if not tab:
-                    yield Row(number, Path(line), "", "no tab between path and label")
-                elif not label:
-                    yield Row(number, _image(gt.parent, name), "", "empty label")
-                else:
-                    yield Row(number, _image(gt.parent, name), label)
+                if line:
+                    yield number, line
     except OSError as error:
         raise HanlineError(f"cannot read {gt}: {error}") from error
     except UnicodeDecodeError as error:
         raise HanlineError(f"{gt} is no UTF-8 ({error}): save it as UTF-8") from error
+
+
+def row_of(folder: Path, number: int, line: str) -> Row:
+    """The row that a line of the ``gt.txt`` of a folder is."""
+    name, tab, text = line.partition("\t")
+    label = normalize(text)
+    if not tab:
+        return Row(number, Path(line), "", "no tab between path and label")
+    return Row(number, _image(folder, name), label, "" if label else "empty label")
+
+
+def count_rows(gt: Path) -> int:
+    """How many rows :func:`read_gt` gives.
+
+    Raises:
+        HanlineError: the file is missing.
+    """
+    try:
+        with gt.open("rb") as lines:
+            return sum(1 for line in lines if line.strip(b"\r\n"))
+    except OSError as error:
+        raise HanlineError(f"cannot read {gt}: {error}") from error
 
 
 def _image(folder: Path, name: str) -> Path:

@@ -4,6 +4,7 @@ import io
 import math
 import struct
 import warnings
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,6 +94,9 @@ def decode_image(file: Path | bytes) -> Image.Image:
         ImageError: it cannot be read, is no image, or a damaged or far too large one.
     """
     content = file if isinstance(file, bytes) else _content(file)
+    plain = _plain_png(content)
+    if plain is not None:
+        return plain
     try:
         with warnings.catch_warnings():
             # Pillow warns from 89 megapixels on and refuses from 179 on; the latter is told below.
@@ -106,6 +110,71 @@ def decode_image(file: Path | bytes) -> Image.Image:
         raise ImageError("no image, or of a format that Pillow does not know") from error
     except _DAMAGED as error:
         raise ImageError(f"damaged image: {error}") from error
+
+
+def check_image(content: bytes) -> None:
+    """See whether :func:`decode_image` decodes an image file; often in half the time.
+
+    Raises:
+        ImageError: it does not.
+    """
+    plain = _plain_parts(content)
+    if plain is not None:
+        mode, (width, height), data = plain
+        # A row has a byte before its pixels that says how they are filtered.
+        row = 1 + width * len(mode)
+        try:
+            rows = zlib.decompressobj().decompress(data, height * row + 1)
+        except zlib.error:
+            rows = b""
+        if len(rows) == height * row and max(rows[::row]) <= _LAST_FILTER:
+            return
+    decode_image(content)
+
+
+def _plain_png(content: bytes) -> Image.Image | None:
+    """A plain PNG decoded; None for what is none, or cannot be decoded, for Pillow to tell why."""
+    plain = _plain_parts(content)
+    if plain is None:
+        return None
+    mode, size, data = plain
+    try:
+        return Image.frombytes(mode, size, data, "zip", mode, 0)
+    except ValueError:
+        return None
+
+
+def _plain_parts(content: bytes) -> tuple[str, tuple[int, int], bytes] | None:
+    """Of a PNG that has 8-bit grey or RGB pixels, in one piece, and nothing else: its parts.
+
+    Of small images, Pillow's own reader takes half its time to look for what else there may be.
+
+    Returns:
+        The mode, width and height, and the compressed pixels; None where it is not plain.
+    """
+    mode = _PLAIN.get(content[24:29])
+    length = int.from_bytes(content[33:37], "big")
+    if (
+        mode is None
+        or content[:16] != _PNG_START
+        or content[37:41] != b"IDAT"
+        or content[45 + length :] != _PNG_END
+        or zlib.crc32(content[12:29]).to_bytes(4, "big") != content[29:33]
+    ):
+        return None
+    width, height = struct.unpack_from(">II", content, 16)
+    if not 0 < width * height <= _PLAIN_PIXELS:
+        return None
+    return mode, (width, height), content[41 : 41 + length]
+
+
+_PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
+_PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
+# Depth, colour type, compression, filter and interlacing.
+_PLAIN = {b"\x08\0\0\0\0": "L", b"\x08\x02\0\0\0": "RGB"}
+# Larger ones gain nothing.
+_PLAIN_PIXELS = 2**20
+_LAST_FILTER = 4
 
 
 def aspect_of(content: bytes) -> float:
@@ -134,7 +203,9 @@ def to_pixels(
     Args:
         width: W, where it follows the image: that of the batch; None takes the image's own.
     """
-    image = image.convert("L" if image_format.channels == 1 else "RGB")
+    mode = "L" if image_format.channels == 1 else "RGB"
+    if image.mode != mode:
+        image = image.convert(mode)
     height = image_format.height
     natural = height * image.width / image.height
     if image_format.width is not None:
@@ -145,10 +216,13 @@ def to_pixels(
         # What is too short for stretching is extended.
         short = natural < _SHORTEST * height
         inner = max(1, min(round(natural), width)) if short else width
-    pixels = np.asarray(image.resize((inner, height), Image.Resampling.BICUBIC))
+    resized = image.resize((inner, height), Image.Resampling.BICUBIC)
+    # A third quicker than np.asarray.
+    pixels = np.frombuffer(resized.tobytes(), dtype=np.uint8)
+    pixels = pixels.reshape(height, inner, image_format.channels)
     if inner < width:
         pixels = np.concatenate([pixels, np.repeat(pixels[:, -1:], width - inner, axis=1)], axis=1)
-    return pixels.reshape(height, width, image_format.channels)
+    return pixels
 
 
 def _content(file: Path) -> bytes:

@@ -45,6 +45,13 @@ class LMDBStore:
     def __len__(self) -> int:
         return self._length
 
+    def identity(self) -> list[int]:
+        """Numbers that are others once the set was written to, or another stands in its place."""
+        info = self._environment().info()
+        file = (self.path / "data.mdb").stat()
+        changed = file.st_mtime_ns, file.st_ctime_ns
+        return [file.st_ino, file.st_size, *changed, info["last_txnid"], info["last_pgno"]]
+
     def read(self, indices: Sequence[int]) -> list[tuple[bytes, str]]:
         """The image files' bytes and the labels at these indices, counted from 0."""
         samples = []

@@ -2,14 +2,15 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
 from hanline import __version__
-from hanline.data.image_folder import Row, read_gt
-from hanline.data.images import ImageError, decode_image
+from hanline.data.image_folder import Row, count_rows, read_lines, row_of
+from hanline.data.images import ImageError, check_image
 from hanline.data.lmdb_store import LMDBWriter
 from hanline.data.set_writer import sole_writer
 from hanline.errors import HanlineError
@@ -18,6 +19,7 @@ from hanline.progress import progress
 
 logger = logging.getLogger(__name__)
 ROWS_A_TASK = 256
+_ALONE = 20_000
 BAD_ROWS = "bad_rows.tsv"
 
 
@@ -56,7 +58,7 @@ def pack(gt: Path, output: Path, processes: int) -> PackingReport:
         raise HanlineError(
             f"processes is {processes}: it takes a number of processes, or 0 for one for each CPU"
         )
-    total = sum(1 for _ in read_gt(gt))
+    total = count_rows(gt)
     with sole_writer(output):
         writer = LMDBWriter(output, resume=False)
         try:
@@ -68,12 +70,12 @@ def pack(gt: Path, output: Path, processes: int) -> PackingReport:
 
 def _pack(gt: Path, total: int, writer: LMDBWriter, processes: int) -> PackingReport:
     report = PackingReport()
-    rows = read_gt(gt)
-    tasks = iter(lambda: tuple(islice(rows, ROWS_A_TASK)), ())
-    # A few tasks are done before a second process has started.
-    processes = 1 if total <= 8 * ROWS_A_TASK else processes
+    lines = read_lines(gt)
+    tasks = iter(lambda: tuple(islice(lines, ROWS_A_TASK)), ())
+    # So many are packed nearly as soon as a second process has started.
+    processes = 1 if total <= _ALONE else processes
     with progress("packing images", total) as advance:
-        for checked in ordered_map(check_rows, tasks, processes):
+        for checked in ordered_map(partial(check_rows, gt.parent), tasks, processes):
             samples = [(image, row.label) for row, image in checked if not row.problem]
             report.bad_rows += [row for row, _ in checked if row.problem]
             writer.add(samples)
@@ -88,33 +90,33 @@ def _pack(gt: Path, total: int, writer: LMDBWriter, processes: int) -> PackingRe
         "samples": report.packed,
         "bad_rows": dict(report.counts()),
     }
-    lines = [f"{row.number}\t{row.problem}\t{row.image}\n" for row in report.bad_rows]
-    writer.finish(provenance, {BAD_ROWS: "".join(lines)} if lines else {})
+    bad = [f"{row.number}\t{row.problem}\t{row.image}\n" for row in report.bad_rows]
+    writer.finish(provenance, {BAD_ROWS: "".join(bad)} if bad else {})
     return report
 
 
-def check_rows(rows: tuple[Row, ...]) -> list[tuple[Row, bytes]]:
-    """Read the rows' images, and say of each that cannot be decoded why."""
-    return list(_check(rows))
+def check_rows(folder: Path, lines: Iterable[tuple[int, str]]) -> list[tuple[Row, bytes]]:
+    """Read the images of a ``gt.txt``'s lines, and say of each that cannot be decoded why.
+
+    Args:
+        folder: where the ``gt.txt`` is.
+        lines: numbered.
+    """
+    return [_checked(row_of(folder, number, line)) for number, line in lines]
 
 
-def _check(rows: tuple[Row, ...]) -> Iterator[tuple[Row, bytes]]:
-    for row in rows:
-        if row.problem:
-            yield row, b""
-            continue
-        try:
-            content = row.image.read_bytes()
-        except FileNotFoundError:
-            yield Row(row.number, row.image, row.label, "missing file"), b""
-            continue
-        except (OSError, ValueError) as error:  # no path may hold a NUL: ValueError
-            reason = getattr(error, "strerror", error)
-            yield Row(row.number, row.image, row.label, f"unreadable file: {reason}"), b""
-            continue
-        try:
-            decode_image(content)
-        except ImageError as error:
-            yield Row(row.number, row.image, row.label, f"broken image: {error}"), b""
-            continue
-        yield row, content
+def _checked(row: Row) -> tuple[Row, bytes]:
+    if row.problem:
+        return row, b""
+    try:
+        content = row.image.read_bytes()
+        check_image(content)
+    except FileNotFoundError:
+        problem = "missing file"
+    except ImageError as error:
+        problem = f"broken image: {error}"
+    except (OSError, ValueError) as error:  # no path may hold a NUL: ValueError
+        problem = f"unreadable file: {getattr(error, 'strerror', error)}"
+    else:
+        return row, content
+    return replace(row, problem=problem), b""

@@ -1,7 +1,7 @@
 """What every stage of a recogniser is; the package's docstring has the shapes."""
 
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 from torch import Tensor, nn
 
@@ -44,8 +44,14 @@ class Prediction(Stage):
         losses, counts = self.losses(features, labels)
         return losses.sum() / counts.sum()
 
-    def unwritable(self, labels: Iterable[str], steps: int) -> int:
-        """How many of these labels features with so many steps (T) are too few for."""
+    def unwritable(self, label_shapes: Mapping[tuple[int, int], int], steps: int) -> int:
+        """How many labels features with so many steps (T) are too few for.
+
+        Args:
+            label_shapes: how many labels have so many characters, of which so many are the one
+                before again.
+            steps: T.
+        """
         return 0
 
     @abstractmethod

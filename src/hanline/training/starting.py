@@ -53,7 +53,7 @@ class LabelCheck(pl.Callback):
         if not trainer.is_global_zero or width is None:
             return
         steps = time_steps(recognizer)
-        count = recognizer.prediction.unwritable(data.labels(), steps)
+        count = recognizer.prediction.unwritable(data.label_shapes(), steps)
         if count:
             logger.warning(
                 "%d labels of the training and validation sets need more than the %d steps that "

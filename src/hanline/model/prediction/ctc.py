@@ -1,5 +1,4 @@
-from collections.abc import Iterable
-from itertools import pairwise
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -46,9 +45,11 @@ class CTCPrediction(Prediction):
         losses = ctc_losses(self(features), classes) / lengths
         return losses, torch.ones_like(lengths)
 
-    def unwritable(self, labels: Iterable[str], steps: int) -> int:
+    def unwritable(self, label_shapes: Mapping[tuple[int, int], int], steps: int) -> int:
         """How many labels have more characters, with a blank between equal ones, than steps."""
-        return sum(len(label) + sum(a == b for a, b in pairwise(label)) > steps for label in labels)
+        return sum(
+            count for (length, repeats), count in label_shapes.items() if length + repeats > steps
+        )
 
     def decode(self, scores: Tensor) -> tuple[list[str], list[float]]:
         """Scores (B, T, classes) → the best path's texts, and the product of its probabilities."""

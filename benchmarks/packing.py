@@ -1,0 +1,81 @@
+"""A folder of word images and its gt.txt → an LMDB set: ``hanline pack`` and DTRB's own script.
+
+    python benchmarks/packing.py --dtrb PATH [--images N]
+
+Both decode every image to see that it can be, and write the same samples.
+"""
+
+import argparse
+import shutil
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from measuring import Row, command, copy_rate, dtrb_argument, in_turns, one_core
+from word_images import dtrb_packing, silent, size_of, temporary_folder, write_folder
+
+from hanline.data.image_folder import GT
+from hanline.data.lmdb_store import LMDBStore
+from hanline.data.packing import pack
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    dtrb_argument(parser)
+    parser.add_argument("--images", type=int, default=16_500)
+
+
+def rows(given: argparse.Namespace) -> Iterable[Row]:
+    with temporary_folder() as folder:
+        source = write_folder(folder / "words", given.images)
+        # Each byte is read from a file and written to another.
+        limit = given.images / (2 * size_of(source) / copy_rate(2))
+        sides = [lambda: hanline_pack(source, folder / "hanline")]
+        if given.dtrb:
+            sides.append(lambda: dtrb_pack(given.dtrb, source, folder / "dtrb"))
+        ours, *theirs = in_turns(*sides)
+        with one_core():
+            (alone,) = in_turns(lambda: hanline_pack(source, folder / "hanline"))
+        if given.dtrb:
+            check_equal(folder / "hanline", folder / "dtrb")
+    for what, rate, goal in (("two cores", ours, 2.0), ("one core", alone, None)):
+        yield Row(
+            f"pack {given.images:,} images, {what}",
+            "images/s",
+            rate,
+            theirs[0] if theirs else None,
+            "DTRB, one core",
+            goal=goal,
+            limit=limit,
+            limited_by="bytes",
+        )
+
+
+def hanline_pack(source: Path, target: Path) -> float:
+    """Images a second."""
+    shutil.rmtree(target, ignore_errors=True)
+    start = time.perf_counter()
+    report = pack(source / GT, target, processes=0)
+    return report.packed / (time.perf_counter() - start)
+
+
+def dtrb_pack(checkout: Path, source: Path, target: Path) -> float:
+    """Images a second of DTRB's createDataset."""
+    shutil.rmtree(target, ignore_errors=True)
+    module = dtrb_packing(checkout)
+    start = time.perf_counter()
+    with silent():
+        module.createDataset(str(source), str(source / GT), str(target))
+    seconds = time.perf_counter() - start
+    return len(LMDBStore(target)) / seconds
+
+
+def check_equal(one: Path, other: Path) -> None:
+    """Both sets hold the same samples."""
+    one_store, other_store = LMDBStore(one), LMDBStore(other)
+    assert len(one_store) == len(other_store)
+    everything = range(len(one_store))
+    assert one_store.read(everything) == other_store.read(everything)
+
+
+if __name__ == "__main__":
+    command(__doc__, arguments, rows)

@@ -1,0 +1,79 @@
+"""What a walk through a whole LMDB set has told, kept so that the next run need not walk.
+
+It is kept as a file in the set's folder, or where nothing can be written there, in the user's cache
+folder. A file counts only where its digest is that of the set as it is now, of what was asked, and
+of the file's own content: one of a set that has changed since, a damaged and a foreign one are made
+anew. Several processes may make the same one at once.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+from platformdirs import user_cache_path
+
+from hanline.atomic import write_bytes
+from hanline.data.lmdb_store import LMDBStore
+
+logger = logging.getLogger(__name__)
+# Raise it whenever the same facts come to give other values.
+_VERSION = 1
+_DIGEST_SIZE = hashlib.sha256().digest_size
+
+
+def indexed(
+    store: LMDBStore,
+    what: str,
+    facts: Mapping[str, object],
+    dtype: type[np.generic],
+    walk: Callable[[], np.ndarray],
+) -> np.ndarray:
+    """The array that a walk through a set gives, from an earlier walk where there was one.
+
+    Args:
+        store: the set.
+        what: names the array, and the file.
+        facts: all that decides the array besides the set, in JSON's types.
+        dtype: of the array's values.
+        walk: makes the array, which has one dimension.
+    """
+    asked = json.dumps([_VERSION, what, dtype.__name__, facts], sort_keys=True)
+    name = f"{what}-{hashlib.sha256(asked.encode()).hexdigest()[:12]}.index"
+    key = f"{asked} {json.dumps(store.identity())}".encode()
+    for file in _places(store, name):
+        with suppress(OSError):
+            content = memoryview(file.read_bytes())
+            if _digest(key, content[_DIGEST_SIZE:]) == content[:_DIGEST_SIZE]:
+                return np.frombuffer(content, dtype, offset=_DIGEST_SIZE)
+    values = np.ascontiguousarray(walk(), dtype=dtype)
+    problem = None
+    for file in _places(store, name):
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_bytes(file, _digest(key, values.data) + values.tobytes())
+        except OSError as error:
+            problem = error
+        else:
+            return values
+    logger.info(
+        "the set %s is walked through at every start, since its index cannot be kept: %s",
+        *(store.path, problem),
+    )
+    return values
+
+
+def _places(store: LMDBStore, name: str) -> Iterator[Path]:
+    yield store.path / name
+    with suppress(OSError, RuntimeError):  # there may be no home
+        folder = hashlib.sha256(str(store.path.resolve()).encode()).hexdigest()[:16]
+        yield user_cache_path("hanline", appauthor=False) / "sets" / folder / name
+
+
+def _digest(key: bytes, values: memoryview) -> bytes:
+    digest = hashlib.sha256(key)
+    digest.update(values)
+    return digest.digest()
