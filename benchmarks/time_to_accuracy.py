@@ -26,8 +26,8 @@ from rich.table import Table
 
 from hanline.text.corpus import read_headlines
 
-# What makes DTRB's train.py run with today's torch, and without natsort, six and nltk: of them it uses
-# a sort of folders' names, BytesIO and an edit distance.
+# What makes DTRB's train.py run with today's torch, and without natsort, six and nltk: of them it
+# uses a sort of folders' names, BytesIO and an edit distance.
 SHIM = """
 import io, itertools, runpy, sys, types
 import torch
