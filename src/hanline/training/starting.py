@@ -43,9 +43,7 @@ def log_start(trainer: pl.Trainer, recognizer: Recognizer, data: TextImageData) 
     logger.info("layout: channels last, in which convolutions are fastest")
     threads = torch.get_num_threads()
     logger.info("threads: %d, %s", threads, _threads_reason(threads))
-    logger.info(
-        "data workers: %d processes of one thread, %s", data.num_workers, data.workers_reason
-    )
+    logger.info("data workers: %d, of one thread each, %s", data.num_workers, data.workers_reason)
 
 
 def _threads_reason(threads: int) -> str:
