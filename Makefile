@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 EASYOCR := .venv-easyocr/.installed
 
-.PHONY: help demo crawl-demo test lint clean
+.PHONY: help demo crawl-demo test lint bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -24,6 +24,9 @@ crawl-demo: $(INSTALLED)  ## two days of crawling a news site on this machine; a
 # One thread each: more of them than there are cores wait for one another, ten times as long.
 test: lint $(EASYOCR)  ## everything that must hold: style, types, tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+bench: $(INSTALLED)  ## every benchmark; DTRB=path of a checkout to compare with
+	$(BIN)/python benchmarks/all.py $(if $(DTRB),--dtrb $(DTRB))
 
 lint: $(INSTALLED)  ## style and types alone
 	$(BIN)/ruff check

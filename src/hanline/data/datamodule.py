@@ -81,6 +81,9 @@ class TextImageData(pl.LightningDataModule):
         self.total_data_usage_ratio = total_data_usage_ratio
         self.batch_size = batch_size
         self.num_workers = min(4, available_cpus() - 1) if num_workers is None else num_workers
+        self.workers_reason = (
+            "one fewer than CPUs, at most 4" if num_workers is None else "as data.num_workers says"
+        )
         self.rules = LabelRules(charset, max_label_length, fold_case, unfit_labels)
         self.seed = seed
         self.image_format = ImageFormat(**image)

@@ -70,6 +70,9 @@ class RecognizerModule(pl.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         optimizer = self.make_optimizer(self.recognizer.parameters())
+        # A fused optimiser could unscale 16-bit gradients itself, but only after they are clipped.
+        # So told, Lightning has them unscaled before, as for any other optimiser.
+        optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
         schedule = self.make_schedule(optimizer, int(self.trainer.estimated_stepping_batches))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

@@ -27,7 +27,7 @@ from hanline.training.checkpoints import TrainingStopped, best_accuracy
 from hanline.training.finetuning import finetune_from
 from hanline.training.launching import launched_processes
 from hanline.training.resuming import check_state, permitted_changes, relocated
-from hanline.training.starting import log_start
+from hanline.training.starting import log_start, settle_memory
 
 logger = logging.getLogger(__name__)
 CONFIG = "config.yaml"
@@ -116,6 +116,7 @@ def train(config: DictConfig) -> float | None:
         _recursive_=False,
     )
     log_start(trainer, recognizer, data)
+    settle_memory(trainer)
     with launched_processes():
         trainer.fit(module, data, ckpt_path=config.resume, weights_only=True)
     if data.damaged:

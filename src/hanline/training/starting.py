@@ -1,19 +1,23 @@
-"""What a run says of itself before it begins."""
+"""What a run settles and says of itself before it begins."""
 
 import logging
+import os
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.accelerators import CPUAccelerator
 
 from hanline.data.datamodule import TextImageData
 from hanline.model.lightning_module import RecognizerModule
 from hanline.model.recognizer import Recognizer
+from hanline.parallel import available_cpus
+from hanline.training.memory import keep_freed_memory
 
 logger = logging.getLogger(__name__)
 
 
 def log_start(trainer: pl.Trainer, recognizer: Recognizer, data: TextImageData) -> None:
-    """Log the model's size, the devices, and how the work is spread over the machine."""
+    """Log the model's size, the devices, and what was chosen for this machine, and why."""
     parameters = sum(p.numel() for p in recognizer.parameters())
     stages = "-".join(
         type(stage).__name__
@@ -31,14 +35,28 @@ def log_start(trainer: pl.Trainer, recognizer: Recognizer, data: TextImageData) 
         len(recognizer.charset),
     )
     logger.info(
-        "%s × %d, precision %s, %d threads, %d data workers, batches of %d on each device",
+        "%s × %d, batches of %d on each device",
         type(trainer.accelerator).__name__.removesuffix("Accelerator"),
         trainer.world_size,
-        trainer.precision,
-        torch.get_num_threads(),
-        data.num_workers,
         data.batch_size,
     )
+    logger.info("layout: channels last, in which convolutions are fastest")
+    threads = torch.get_num_threads()
+    logger.info("threads: %d, %s", threads, _threads_reason(threads))
+    logger.info("data workers: %d, of one thread each, %s", data.num_workers, data.workers_reason)
+
+
+def _threads_reason(threads: int) -> str:
+    if "OMP_NUM_THREADS" in os.environ:
+        return "as OMP_NUM_THREADS says"
+    cpus = available_cpus()
+    return f"as torch chooses for {cpus} CPUs; OMP_NUM_THREADS sets another number"
+
+
+def settle_memory(trainer: pl.Trainer) -> None:
+    """Keep freed memory for the next step, where a processor trains; say so."""
+    if isinstance(trainer.accelerator, CPUAccelerator) and keep_freed_memory():
+        logger.info("memory: kept when a step frees it, since new pages cost time in every step")
 
 
 class LabelCheck(pl.Callback):

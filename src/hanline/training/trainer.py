@@ -36,9 +36,11 @@ def make_trainer(
     Args:
         run_dir: where the run writes.
     """
+    reason = "as trainer.precision says"
     if precision == "auto":
-        precision, reason = best_precision(accelerator)
-        logger.info("precision: %s, since %s", precision, reason)
+        precision, why = best_precision(accelerator)
+        reason = f"since {why}"
+    logger.info("precision: %s, %s", precision, reason)
     return pl.Trainer(
         default_root_dir=run_dir,
         callbacks=[*callbacks, LabelCheck(), LastValidation()],

@@ -1,0 +1,26 @@
+"""How the process's memory is handed out while a processor trains."""
+
+import ctypes
+import sys
+
+# glibc's numbers for what mallopt sets.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_NEVER, _ONE_GIB = -1, 1 << 30
+
+
+def keep_freed_memory() -> bool:
+    """Have the process keep the memory that a step frees, for the next step.
+
+    glibc gives large blocks back to the system as soon as they are freed. Every step would get its
+    activations anew, page by page, and a page's first touch costs more than what is computed on it.
+    Only glibc is known to do so; with others, and on other systems, nothing changes.
+
+    Returns:
+        Whether that was done.
+    """
+    if sys.platform != "linux":
+        return False
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    return mallopt is not None and bool(
+        mallopt(_MMAP_THRESHOLD, _ONE_GIB) and mallopt(_TRIM_THRESHOLD, _NEVER)
+    )
