@@ -122,7 +122,8 @@ def _no_choice(group: str, choice: str, options: Iterable[str], conf: Path) -> s
         f"there are: {', '.join(choices)}"
     )
     if group.startswith("hydra/"):
-        message += '; plugins of Hydra are installed apart, as with pip install ".[sweep]"'
+        extra = "launchers" if group == "hydra/launcher" else "sweep"
+        message += f'; plugins of Hydra are installed apart, as with pip install ".[{extra}]"'
     return message
 
 
