@@ -67,6 +67,7 @@ WRONG = {
     "unknown target": (["optimizer._target_=torch.optim.SGDD"], "optimizer._target_", "SGDD"),
     "one of a sweep": (["-m", "model=crnn,modle"], "model has no choice 'modle'", "trba"),
     "missing plugin": (["hydra/sweeper=optun"], "hydra/sweeper", ".[sweep]"),
+    "missing launcher": (["hydra/launcher=slurm"], "hydra/launcher", ".[launchers]"),
     "key of another choice": (
         ["optimizer.rho=0.9"],
         "'optimizer.rho'",

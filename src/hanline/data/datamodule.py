@@ -22,6 +22,7 @@ from hanline.data.drawn_sets import DrawnSets, choose_texts
 from hanline.data.images import ImageFormat
 from hanline.data.lmdb_store import find_sets
 from hanline.data.sampling import LikeWidthBatches, LikeWidths, TrainingBatches, ValidationBatches
+from hanline.data.shards import complete
 from hanline.errors import HanlineError
 from hanline.parallel import available_cpus
 from hanline.synthesis.drawing import Synthesis
@@ -182,7 +183,9 @@ class TextImageData(pl.LightningDataModule):
 
     def _open_validation(self) -> None:
         root = Path(self.validation_dir) if self.validation_dir else self.drawn.path("validation")
-        self.validation = LMDBDataset(find_sets(root), self.image_format, self.rules)
+        self.validation = LMDBDataset(
+            complete(root, find_sets(root)), self.image_format, self.rules
+        )
         _tell("validation", self.validation)
 
     def _named_datasets(self) -> list[tuple[str, LMDBDataset]]:
@@ -300,15 +303,16 @@ def _tell(name: str, dataset: LMDBDataset) -> None:
     logger.info("%s: %d samples; left out %s", name, len(dataset), describe_counts(dataset.unfit))
 
 
-def select_sets(root: Path, select_data: Sequence[str] | None) -> list[list[Path]]:
+def select_sets(root: Path, select_data: Sequence[str] | None) -> list[Sequence[Path]]:
     """The LMDB sets below a folder, in groups: for each name, those whose path contains it.
 
     Raises:
-        HanlineError: a name is in no set's path; the message has the paths.
+        HanlineError: a name is in no set's path, and the message has the paths; or shards of a set
+            that is selected are missing, or there twice.
     """
     paths = find_sets(root)
     if select_data is None:
-        return [paths]
+        return [complete(root, paths)]
     groups = []
     for name in select_data:
         group = [path for path in paths if name in path.relative_to(root).as_posix()]
@@ -318,5 +322,5 @@ def select_sets(root: Path, select_data: Sequence[str] | None) -> list[list[Path
                 f"data.select_data names {name!r}, but no set below {root} has it in its path; "
                 f"there are: {listed}"
             )
-        groups.append(group)
+        groups.append(complete(root, group))
     return groups

@@ -1,7 +1,6 @@
 """Sets that are drawn from a corpus, and remember what made them."""
 
 import hashlib
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 from hanline import __version__
 from hanline.data.lmdb_store import LMDBWriter
 from hanline.data.set_writer import SetWriter, sole_writer
+from hanline.data.shards import Shard, digest
 from hanline.progress import progress
 from hanline.synthesis.drawing import Synthesis
 from hanline.text.charset import Charset
@@ -40,8 +40,7 @@ class DrawnSets:
 
     def path(self, part: str) -> Path:
         """Where the set of a part, ``train`` or ``validation``, is or will be."""
-        facts = json.dumps(self.facts(part), sort_keys=True, ensure_ascii=False)
-        return self.folder / f"{part}-{hashlib.sha256(facts.encode()).hexdigest()[:12]}"
+        return self.folder / f"{part}-{digest(self.facts(part))[:12]}"
 
     def facts(self, part: str) -> dict[str, Any]:
         """What decides the pictures of a part's set."""
@@ -74,11 +73,13 @@ def draw(
     synthesis: Synthesis,
     writer: SetWriter,
     facts: dict[str, Any],
+    shard: Shard | None = None,
 ) -> Path:
     """Draw texts into a set, from where the writer stands.
 
     Args:
         facts: what decides the pictures, as :meth:`DrawnSets.facts` has it.
+        shard: which of the texts are drawn; None draws all.
 
     Returns:
         Where the finished set is.
@@ -86,12 +87,14 @@ def draw(
     Raises:
         HanlineError: what an earlier run has left there is of other facts.
     """
-    writer.begin(facts)
-    with progress("drawing texts", len(texts), writer.done) as advance:
-        for samples in synthesis.draw(texts, start=writer.done):
+    part = shard.part(len(texts)) if shard else range(len(texts))
+    writer.begin({**facts, "shards": [shard.number, shard.of]} if shard else facts)
+    with progress("drawing texts", len(part), writer.done) as advance:
+        for samples in synthesis.draw(texts, start=part.start + writer.done, stop=part.stop):
             writer.add([(sample.image, sample.label) for sample in samples])
             advance(len(samples))
-    return writer.finish({"made_by": f"hanline {__version__}", **facts})
+    provenance = {"samples": writer.done, "shard": shard.note(facts)} if shard else facts
+    return writer.finish({"made_by": f"hanline {__version__}", **provenance})
 
 
 def choose_texts(

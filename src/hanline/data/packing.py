@@ -1,5 +1,6 @@
 """An image folder with its ``gt.txt`` into an LMDB set."""
 
+import hashlib
 import logging
 from collections import Counter
 from collections.abc import Iterable
@@ -7,12 +8,14 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from hanline import __version__
 from hanline.data.image_folder import Row, count_rows, read_lines, row_of
 from hanline.data.images import ImageError, check_image
 from hanline.data.lmdb_store import LMDBWriter
 from hanline.data.set_writer import sole_writer
+from hanline.data.shards import Shard
 from hanline.errors import HanlineError
 from hanline.parallel import ordered_map
 from hanline.progress import progress
@@ -40,7 +43,9 @@ class PackingReport:
         return Counter(row.problem.split(":")[0] for row in self.bad_rows)
 
 
-def pack(gt: Path, output: Path, processes: int) -> PackingReport:
+def pack(
+    gt: Path, output: Path, processes: int, shard: Shard | None = None
+) -> PackingReport | None:
     """Pack the images that a ``gt.txt`` names, in its order.
 
     Every image is decoded once to see that it can be; its bytes are stored as they are. Bad rows
@@ -48,40 +53,59 @@ def pack(gt: Path, output: Path, processes: int) -> PackingReport:
 
     Args:
         gt: the list of images and labels; paths are relative to its folder.
-        output: the LMDB set to write; it must not exist.
+        output: the LMDB set to write, which must not exist, or the folder of a shard.
         processes: how many check images; 0 takes every CPU.
+        shard: which of the rows are packed; None packs all.
+
+    Returns:
+        None if the shard is there already.
 
     Raises:
-        HanlineError: no row makes a sample, the disk is full, or ``output`` exists.
+        HanlineError: no row makes a sample, the disk is full, or ``output`` exists or holds another
+            set.
     """
     if processes < 0:
         raise HanlineError(
             f"processes is {processes}: it takes a number of processes, or 0 for one for each CPU"
         )
     total = count_rows(gt)
-    with sole_writer(output):
-        writer = LMDBWriter(output, resume=False)
+    facts = {"rows": total, "gt_sha256": _sha256(gt)} if shard else {}
+    path = shard.path(output) if shard else output
+    part = shard.part(total) if shard else range(total)
+    with sole_writer(path):
+        if shard and shard.is_made(output, facts):
+            return None
+        writer = LMDBWriter(path, resume=False)
         try:
-            return _pack(gt, total, writer, processes)
+            note = {"shard": shard.note(facts)} if shard else {}
+            return _pack(gt, part, writer, processes, note)
         except HanlineError:
             writer.discard()
             raise
 
 
-def _pack(gt: Path, total: int, writer: LMDBWriter, processes: int) -> PackingReport:
+def _sha256(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _pack(
+    gt: Path, part: range, writer: LMDBWriter, processes: int, note: dict[str, Any]
+) -> PackingReport:
     report = PackingReport()
-    lines = read_lines(gt)
+    lines = islice(read_lines(gt), part.start, part.stop)
     tasks = iter(lambda: tuple(islice(lines, ROWS_A_TASK)), ())
     # So many are packed nearly as soon as a second process has started.
-    processes = 1 if total <= _ALONE else processes
-    with progress("packing images", total) as advance:
+    processes = 1 if len(part) <= _ALONE else processes
+    with progress("packing images", len(part)) as advance:
         for checked in ordered_map(partial(check_rows, gt.parent), tasks, processes):
             samples = [(image, row.label) for row, image in checked if not row.problem]
             report.bad_rows += [row for row, _ in checked if row.problem]
             writer.add(samples)
             advance(len(checked))
     report.packed = writer.done
-    if not report.packed:
+    # A shard may have bad rows alone; without it the set would never be complete.
+    if not report.packed and not note:
         reasons = ", ".join(f"{count} × {why}" for why, count in report.counts().items())
         raise HanlineError(f"no row of {gt} makes a sample: {reasons or 'it is empty'}")
     provenance = {
@@ -89,6 +113,7 @@ def _pack(gt: Path, total: int, writer: LMDBWriter, processes: int) -> PackingRe
         "gt": str(gt),
         "samples": report.packed,
         "bad_rows": dict(report.counts()),
+        **note,
     }
     bad = [f"{row.number}\t{row.problem}\t{row.image}\n" for row in report.bad_rows]
     writer.finish(provenance, {BAD_ROWS: "".join(bad)} if bad else {})

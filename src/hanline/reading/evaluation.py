@@ -13,6 +13,7 @@ from rich.table import Table
 
 from hanline.data.image_folder import GT, read_gt
 from hanline.data.lmdb_store import LMDBStore, find_sets
+from hanline.data.shards import complete
 from hanline.errors import HanlineError
 from hanline.reading.reader import Reader, Reading
 from hanline.text.character_classes import character_class, count_classes
@@ -108,7 +109,7 @@ def samples(dataset: Path, unread: Counter[str]) -> Iterator[tuple[Path | bytes,
         paths = find_sets(dataset)
     except HanlineError as error:
         raise HanlineError(f"{error}, and no {GT}: there is nothing to evaluate") from error
-    for path in paths:
+    for path in complete(dataset, paths):
         store = LMDBStore(path)
         for start in range(0, len(store), 256):
             for image, label in store.read(range(start, min(start + 256, len(store)))):

@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from PIL import Image, ImageChops
+import numpy as np
+import PIL
+from PIL import Image, ImageChops, features
 
 from hanline.errors import HanlineError
 from hanline.parallel import ordered_map
@@ -93,25 +95,30 @@ class Synthesis:
             )
 
     def draw(
-        self, texts: Sequence[str], processes: int | None = None, start: int = 0
+        self,
+        texts: Sequence[str],
+        processes: int | None = None,
+        start: int = 0,
+        stop: int | None = None,
     ) -> Iterator[list[Sample]]:
         """Draw texts, in their order.
 
         Args:
             texts: what to draw; ``fonts.can_draw`` holds for each of them.
             processes: how many draw; None takes the look's own number.
-            start: how many of the texts are passed over, since an earlier run has drawn them.
-                The others look as if nothing had been passed over.
+            start, stop: which of the texts are drawn, None being their end. They look as if all
+                were drawn.
 
         Yields:
-            The samples of ``texts[start:]``, a few hundred at a time.
+            The samples of ``texts[start:stop]``, a few hundred at a time.
 
         Raises:
             HanlineError: no font draws one of the texts.
         """
         draw = _Draw(self.renderer, self.image_format, self.jpeg_quality)
         processes = self.processes if processes is None else processes
-        return ordered_map(draw, self._chunks(texts, start), processes)
+        stop = len(texts) if stop is None else stop
+        return ordered_map(draw, self._chunks(texts, start, stop), processes)
 
     def task(self, text: str, number: int) -> "Task":
         """What there is to draw for the ``number``-th text: nothing of it depends on the others."""
@@ -145,9 +152,9 @@ class Synthesis:
             "seed": self.seed,
         }
 
-    def _chunks(self, texts: Sequence[str], start: int) -> Iterator[list["Task"]]:
-        for first in range(start, len(texts), _CHUNK):
-            numbers = range(first, min(first + _CHUNK, len(texts)))
+    def _chunks(self, texts: Sequence[str], start: int, stop: int) -> Iterator[list["Task"]]:
+        for first in range(start, stop, _CHUNK):
+            numbers = range(first, min(first + _CHUNK, stop))
             yield [self.task(texts[i], i) for i in numbers]
 
     def _font(self, text: str, number: int) -> Font:
@@ -160,6 +167,15 @@ class Synthesis:
                 f"all of it in synthesis.fonts (now: {', '.join(font.name for font in self.fonts)})"
             )
         return font
+
+
+def libraries() -> dict[str, str | None]:
+    """The versions of what draws: with others, the pictures may be others."""
+    return {
+        "numpy": np.__version__,
+        "pillow": PIL.__version__,
+        "freetype": features.version("freetype2"),
+    }
 
 
 # Samples that pass between processes at a time: enough to make the passing cheap.

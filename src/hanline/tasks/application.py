@@ -37,23 +37,8 @@ def run(name: str, settings: type, task: Callable[[DictConfig], Any]) -> None:
         print_help(CONF, name)
         return
 
-    at_work = False
-
-    def checked(config: DictConfig) -> Any:
-        nonlocal at_work
-        try:
-            check_config(config, CONF / f"{name}.yaml", settings)
-            at_work = True
-            result = task(config)
-        except HanlineError as error:
-            fail(str(error))
-        except InstantiationException as error:
-            # Hydra wraps what goes wrong in the things that it builds.
-            if isinstance(error.__cause__, HanlineError):
-                fail(str(error.__cause__))
-            raise
-        at_work = False
-        return result
+    def job(config: DictConfig) -> Any:
+        return _checked(config, name, settings, task)
 
     sys.argv[1:] = [literal(argument, settings) for argument in sys.argv[1:]]
     # Have Hydra raise its errors here rather than print them and exit.
@@ -62,9 +47,11 @@ def run(name: str, settings: type, task: Callable[[DictConfig], Any]) -> None:
         # The first process writes the run's folder; the others need none.
         sys.argv += ["hydra.run.dir=.", "hydra.sweep.dir=.", "hydra/job_logging=stdout"]
     try:
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(checked)()
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(job)()
+    except HanlineError as error:
+        fail(str(error))
     except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
-        if at_work:
+        if getattr(error, "at_work", False):
             raise
         fail(explain(error, CONF, name))
 
@@ -81,6 +68,15 @@ def is_first_process() -> bool:
     return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) == 0
 
 
+def repeated_without(*keys: str) -> list[str]:
+    """The words behind ``hanline`` that would run this job again, but for some keys."""
+    job = HydraConfig.get()
+    return [
+        str(job.job.name),
+        *(words for words in job.overrides.task if words.partition("=")[0] not in keys),
+    ]
+
+
 def plain(config: Any) -> Any:
     """A part of the configuration as Python's own dicts and lists, all filled in."""
     return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
@@ -90,6 +86,45 @@ def quiet_others() -> None:
     """Have only the first process of a run speak of what goes well."""
     if not is_first_process() or int(os.environ.get("LOCAL_RANK", "0")):
         logging.getLogger().setLevel(logging.WARNING)
+
+
+# A launcher's process on another machine finds this function by its name, and CONF with it.
+def _checked(
+    config: DictConfig, name: str, settings: type, task: Callable[[DictConfig], Any]
+) -> Any:
+    """Check a job's configuration, and do its work where the user started it."""
+    hydra_config = HydraConfig.get()
+    if not hydra_config.job.chdir:
+        # Ray's workers start somewhere else, and relative paths mean the user's place.
+        os.chdir(hydra_config.runtime.cwd)
+    try:
+        check_config(config, CONF / f"{name}.yaml", settings)
+        return task(config)
+    except HanlineError as error:
+        _refuse(error)
+    except Exception as error:
+        # Hydra wraps what goes wrong in the things that it builds.
+        if isinstance(error, InstantiationException) and isinstance(error.__cause__, HanlineError):
+            _refuse(error.__cause__)
+        # No misuse of the command line, then, whatever its type.
+        error.at_work = True  # type: ignore[attr-defined]
+        raise
+
+
+def _refuse(error: HanlineError) -> NoReturn:
+    """End with an error's message; a job of a sweep hands it back, and the others go on."""
+    if OmegaConf.is_missing(HydraConfig.get().job, "num"):
+        fail(str(error))
+    raise error
+
+
+def _sweep_folder(shard_key: str, *, _root_: DictConfig) -> str:
+    """Where a sweep keeps files of its own: beside the shards that it makes, if it makes some."""
+    given = OmegaConf.select(_root_, "hydra.overrides.task", default=[])
+    output = OmegaConf.select(_root_, "output")
+    if not output or not any(words.startswith(f"{shard_key}=") for words in given):
+        return "multirun"
+    return str(Path(_root_.hydra.runtime.cwd, output))
 
 
 def _run_folder(resume: str | None, fresh: str) -> str:
@@ -104,3 +139,4 @@ def _stages() -> str:
 
 OmegaConf.register_new_resolver("run_folder", _run_folder, replace=True)
 OmegaConf.register_new_resolver("stages", _stages, replace=True)
+OmegaConf.register_new_resolver("sweep_folder", _sweep_folder, replace=True)

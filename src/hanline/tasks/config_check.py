@@ -58,7 +58,8 @@ def check_config(config: DictConfig, own_file: Path, settings: type) -> None:
     Args:
         config: the composed configuration.
         own_file: the command's own yaml, which names its groups and lies among their folders.
-        settings: a dataclass of the keys that belong to no group.
+        settings: a dataclass of the keys that belong to no group. A field that has a group's name
+            is a dataclass of keys that the command adds to those of the group.
 
     Raises:
         HanlineError: naming the key, what it may be, and the nearest known ones.
@@ -74,12 +75,18 @@ def check_config(config: DictConfig, own_file: Path, settings: type) -> None:
         raise HanlineError(f"{error.full_key}: {_without_details(error)}") from error
     parts = set(groups(own_file))
     own = {key: value for key, value in values.items() if key not in parts}
-    known = {field.name: field.type for field in fields(settings)}
-    _check_keys("", own, known, other_known=parts)
+    hints = get_type_hints(settings)
+    _check_keys("", own, hints, other_known=parts)
     for key, value in own.items():
-        _check_value(key, value, get_type_hints(settings)[key])
+        _check_value(key, value, hints[key])
     for group in sorted(parts & set(values)):
-        _check_node(group, values[group], own_file)
+        node = values[group]
+        if group in hints and isinstance(node, Mapping):
+            # The command's own keys of the group; what the group builds does not take them.
+            added = {field.name for field in fields(hints[group])}
+            _check_value(group, {key: node[key] for key in added & set(node)}, hints[group])
+            node = {key: value for key, value in node.items() if key not in added}
+        _check_node(group, node, own_file)
 
 
 def explain(error: Exception, conf: Path, name: str) -> str:
@@ -115,7 +122,8 @@ def _no_choice(group: str, choice: str, options: Iterable[str], conf: Path) -> s
         f"there are: {', '.join(choices)}"
     )
     if group.startswith("hydra/"):
-        message += '; plugins of Hydra are installed apart, as with pip install ".[sweep]"'
+        extra = "launchers" if group == "hydra/launcher" else "sweep"
+        message += f'; plugins of Hydra are installed apart, as with pip install ".[{extra}]"'
     return message
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from hanline.data.packing import BAD_ROWS, pack
-from hanline.tasks.application import run
+from hanline.data.shards import Shard
+from hanline.tasks.application import repeated_without, run
 
 BAD_ROWS_SHOWN = 20
 
@@ -17,6 +18,8 @@ class Settings:
 
     gt: str
     output: str
+    shard: int | None
+    shards: int
     processes: int
 
 
@@ -27,8 +30,17 @@ def main() -> None:
 
 def pack_and_report(config: DictConfig) -> None:
     """Pack, and print what became of the rows."""
-    report = pack(Path(config.gt), Path(config.output), config.processes)
-    print(f"packed {report.packed} samples into {config.output}")
+    gt, output = Path(config.gt), Path(config.output)
+    shard = None
+    if config.shard is not None:
+        command = repeated_without("shard", "output")
+        shard = Shard(config.shard, config.shards, "shard", command)
+    report = pack(gt, output, config.processes, shard)
+    if report is None:
+        print(f"shard {config.shard} of {output} is there already")
+        return
+    path = shard.path(output) if shard else output
+    print(f"packed {report.packed} samples into {path}")
     for row in report.bad_rows[:BAD_ROWS_SHOWN]:
         print(f"left out line {row.number}: {row.problem}: {row.image}")
     if len(report.bad_rows) > BAD_ROWS_SHOWN:
@@ -36,7 +48,7 @@ def pack_and_report(config: DictConfig) -> None:
     if report.bad_rows:
         for problem, count in report.counts().most_common():
             print(f"{count} × {problem}")
-        print(f"all bad rows: {Path(config.output) / BAD_ROWS}")
+        print(f"all bad rows: {path / BAD_ROWS}")
 
 
 if __name__ == "__main__":

@@ -13,9 +13,11 @@ from hanline.data.drawn_sets import DrawnSets, choose_texts, draw
 from hanline.data.image_folder import FolderWriter
 from hanline.data.lmdb_store import LMDBWriter
 from hanline.data.set_writer import SetWriter, sole_writer
+from hanline.data.shards import Shard
 from hanline.errors import HanlineError
 from hanline.synthesis.contact_sheet import contact_sheet
-from hanline.tasks.application import run
+from hanline.synthesis.drawing import libraries
+from hanline.tasks.application import plain, repeated_without, run
 
 PREVIEW = "preview"
 PREVIEW_FILE = "preview.png"
@@ -23,8 +25,16 @@ PREVIEW_SAMPLES = 60
 
 
 @dataclass
+class ShardKeys:
+    """The keys that this command adds to the group ``synthesis``."""
+
+    shard: int | None
+    shards: int
+
+
+@dataclass
 class Settings:
-    """The keys of ``conf/synthesize.yaml`` that belong to no group."""
+    """The keys of ``conf/synthesize.yaml`` that belong to no group, and those added to one."""
 
     output: str | None
     format: Literal["folder", "lmdb", "preview"]
@@ -32,6 +42,7 @@ class Settings:
     samples: int | None
     seed: int
     max_label_length: int
+    synthesis: ShardKeys
 
 
 def main() -> None:
@@ -49,8 +60,10 @@ def synthesize(config: DictConfig) -> None:
         samples = samples or PREVIEW_SAMPLES
     elif not config.output:
         raise HanlineError("output names what is written: set output=FOLDER")
+    synthesis = plain(config.synthesis)
+    shard = _shard(config.format, synthesis.pop("shard"), synthesis.pop("shards"))
     charset = instantiate(config.charset)
-    look = instantiate(config.synthesis, characters=charset.characters)
+    look = instantiate(synthesis, characters=charset.characters)
     texts = choose_texts(
         instantiate(config.corpus),
         charset,
@@ -62,16 +75,36 @@ def synthesize(config: DictConfig) -> None:
     if config.format == PREVIEW:
         drawn = [sample for some in look.draw(chosen, processes=1) for sample in some]
         save_image(contact_sheet(drawn), output)
-    else:
-        facts = DrawnSets(output.parent, texts, look).facts(config.part)
-        with sole_writer(output):
-            writer: SetWriter = (
-                LMDBWriter(output, resume=True)
-                if config.format == "lmdb"
-                else FolderWriter(output, look.image_format)
-            )
-            draw(chosen, look, writer, facts)
-    print(f"drew {len(chosen)} texts into {output}")
+        print(f"drew {len(chosen)} texts into {output}")
+        return
+    facts = DrawnSets(output.parent, texts, look).facts(config.part)
+    if shard:
+        # Other machines may have others, and letters of other shapes then.
+        facts["libraries"] = libraries()
+    path = shard.path(output) if shard else output
+    with sole_writer(path):
+        if shard and shard.is_made(output, facts):
+            print(f"{path} is there already")
+            return
+        writer: SetWriter = (
+            LMDBWriter(path, resume=True)
+            if config.format == "lmdb"
+            else FolderWriter(path, look.image_format)
+        )
+        draw(chosen, look, writer, facts, shard)
+    print(f"drew {writer.done} texts into {path}")
+
+
+def _shard(set_format: str, number: int | None, of: int) -> Shard | None:
+    if number is None:
+        return None
+    if set_format != "lmdb":
+        raise HanlineError(
+            f"synthesis.shard is {number} and format {set_format}: shards are LMDB sets; set "
+            "format=lmdb, or synthesis.shard=null to draw the whole"
+        )
+    command = repeated_without("synthesis.shard", "output")
+    return Shard(number, of, "synthesis.shard", command)
 
 
 def save_image(image: Image.Image, path: Path) -> None:
