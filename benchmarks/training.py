@@ -71,7 +71,7 @@ def rows(given: argparse.Namespace) -> Iterator[Row]:
             theirs=rates[1] if given.dtrb else None,
             other="DTRB",
             goal=GOALS.get(model),
-            limit=product_rate(dtype, threads) / training_operations(model),
+            limit=product_rate(dtype, threads) / operations(model, trained=True),
             limited_by=f"{str(dtype).removeprefix('torch.')} products, LSTMs' included",
         )
 
@@ -145,17 +145,9 @@ def own_module(model: str) -> tuple[RecognizerModule, float]:
 
 def dtrb_step(checkout: Path, model: str) -> Step:
     """A step as DTRB's train.py takes it."""
-    stages = [STAGES[stage] for stage in model.split("_")]
-    ctc = stages[-1] == "CTC"
-    utils = dtrb_module(checkout, "utils")
-    converter = (utils.CTCLabelConverter if ctc else utils.AttnLabelConverter)(characters(model))
-    names = ("Transformation", "FeatureExtraction", "SequenceModeling", "Prediction")
-    settings: dict[str, Any] = dict(zip(names, stages, strict=True)) | {
-        **{"imgH": HEIGHT, "imgW": WIDTH, "num_fiducial": 20, "input_channel": 1},
-        **{"output_channel": 512, "hidden_size": 256, "batch_max_length": LONGEST},
-        "num_class": len(converter.character),
-    }
-    recognizer = dtrb_module(checkout, "model").Model(argparse.Namespace(**settings)).train()
+    recognizer, converter = dtrb_recognizer(checkout, model)
+    recognizer.train()
+    ctc = model.endswith("ctc")
     optimizer = torch.optim.Adadelta(recognizer.parameters(), lr=1, rho=0.95, eps=1e-8)
     images = torch.rand(BATCH, 1, HEIGHT, WIDTH) * 2 - 1
     labels = random_labels(characters(model))
@@ -181,6 +173,22 @@ def dtrb_step(checkout: Path, model: str) -> Step:
     return step
 
 
+def dtrb_recognizer(checkout: Path, model: str) -> tuple[torch.nn.Module, Any]:
+    """DTRB's model, and what makes classes of texts and back."""
+    stages = [STAGES[stage] for stage in model.split("_")]
+    utils = dtrb_module(checkout, "utils")
+    converter = (utils.CTCLabelConverter if stages[-1] == "CTC" else utils.AttnLabelConverter)(
+        characters(model)
+    )
+    names = ("Transformation", "FeatureExtraction", "SequenceModeling", "Prediction")
+    settings: dict[str, Any] = dict(zip(names, stages, strict=True)) | {
+        **{"imgH": HEIGHT, "imgW": WIDTH, "num_fiducial": 20, "input_channel": 1},
+        **{"output_channel": 512, "hidden_size": 256, "batch_max_length": LONGEST},
+        "num_class": len(converter.character),
+    }
+    return dtrb_module(checkout, "model").Model(argparse.Namespace(**settings)), converter
+
+
 STAGES = {
     **{"none": "None", "tps": "TPS", "vgg": "VGG", "rcnn": "RCNN", "resnet": "ResNet"},
     **{"bilstm": "BiLSTM", "ctc": "CTC", "attn": "Attn"},
@@ -199,24 +207,32 @@ def random_labels(alphabet: Sequence[str]) -> list[str]:
     return ["".join(generator.choices(alphabet, k=generator.randint(1, 10))) for _ in range(BATCH)]
 
 
-def training_operations(model: str) -> float:
-    """The operations of all products of a training step, for one image, two a multiply-add."""
-    module, _ = own_module(model)
-    recognizer: Recognizer = module.recognizer
+def operations(model: str, trained: bool) -> float:
+    """The operations of all products for one image, two a multiply-add.
+
+    Args:
+        model: of conf/model.
+        trained: whether a training step is counted, which takes three times the forward pass of a
+            label of ten characters, or a reading.
+    """
+    recognizer: Recognizer = own_module(model)[0].recognizer.train(trained)
     images = torch.zeros(1, 1, HEIGHT, WIDTH)
-    operations = 0.0
+    recurrent = 0.0
 
     def count(lstm: torch.nn.Module, given: tuple[Tensor, ...], result: object) -> None:
         # The counter does not know them: every weight takes part once in each time step.
-        nonlocal operations
-        operations += 2.0 * given[0].shape[1] * sum(w.numel() for w in lstm.parameters())
+        nonlocal recurrent
+        recurrent += 2.0 * given[0].shape[1] * sum(w.numel() for w in lstm.parameters())
 
     for part in recognizer.modules():
         if isinstance(part, torch.nn.LSTM):
             part.register_forward_hook(count)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        recognizer.loss(images, [chr(0xAC00) * 10])
-    return 3.0 * (operations + counter.get_total_flops())
+        if trained:
+            recognizer.loss(images, [chr(0xAC00) * 10])
+        else:
+            recognizer(images)
+    return (3.0 if trained else 1.0) * (recurrent + counter.get_total_flops())
 
 
 if __name__ == "__main__":
