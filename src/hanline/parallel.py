@@ -28,13 +28,15 @@ def ordered_map(
         function: what each worker does; it and the tasks must pickle, since workers are spawned
             on every system.
         tasks: taken as they are needed, so they may be endless.
-        processes: how many workers; 1 works in this process, 0 takes every CPU.
+        processes: how many workers; 1 works in this process, 0 takes every CPU. A process of
+            joblib's always works alone.
 
     Yields:
         The results in the order of the tasks. An error in a worker is raised here.
     """
     processes = processes or available_cpus()
-    if processes == 1:
+    # A process of joblib's cannot spawn others, and is one of as many as there are CPUs already.
+    if processes == 1 or multiprocessing.get_start_method(allow_none=True) == "loky":
         yield from map(function, tasks)
         return
     context = multiprocessing.get_context("spawn")
