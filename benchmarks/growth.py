@@ -7,6 +7,8 @@ of a CTC head with features as None-VGG-BiLSTM-CTC has them, forward and back. A
 """
 
 import argparse
+import importlib.util
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,10 +43,12 @@ class Growth:
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--samples", type=int, default=1_000_000, help="the most that are opened")
     parser.add_argument("--packed", type=int, default=10_000, help="the most that are packed")
-    parser.add_argument("--plot", type=Path, help="a .svg or .png to write; needs matplotlib")
+    parser.add_argument("--plot", type=Path, help="to write, .svg or .png; needs the extra [bench]")
 
 
 def rows(given: argparse.Namespace) -> Iterable[Row]:
+    if given.plot and not importlib.util.find_spec("matplotlib"):
+        sys.exit("error: a plot needs matplotlib: pip install '.[bench]'")
     with one_core():
         found = list(growths(given))
     if given.plot:

@@ -22,6 +22,7 @@ from hanline.data.packing import pack
 def arguments(parser: argparse.ArgumentParser) -> None:
     dtrb_argument(parser)
     parser.add_argument("--images", type=int, default=16_500)
+    parser.add_argument("--processes", type=int, default=0, help="of hanline pack")
 
 
 def rows(given: argparse.Namespace) -> Iterable[Row]:
@@ -29,12 +30,12 @@ def rows(given: argparse.Namespace) -> Iterable[Row]:
         source = write_folder(folder / "words", given.images)
         # Each byte is read from a file and written to another.
         limit = given.images / (2 * size_of(source) / copy_rate(2))
-        sides = [lambda: hanline_pack(source, folder / "hanline")]
+        sides = [lambda: hanline_pack(source, folder / "hanline", given.processes)]
         if given.dtrb:
             sides.append(lambda: dtrb_pack(given.dtrb, source, folder / "dtrb"))
         ours, *theirs = in_turns(*sides)
         with one_core():
-            (alone,) = in_turns(lambda: hanline_pack(source, folder / "hanline"))
+            (alone,) = in_turns(lambda: hanline_pack(source, folder / "hanline", 1))
         if given.dtrb:
             check_equal(folder / "hanline", folder / "dtrb")
     for what, rate, goal in (("two cores", ours, 2.0), ("one core", alone, None)):
@@ -50,11 +51,11 @@ def rows(given: argparse.Namespace) -> Iterable[Row]:
         )
 
 
-def hanline_pack(source: Path, target: Path) -> float:
+def hanline_pack(source: Path, target: Path, processes: int) -> float:
     """Images a second."""
     shutil.rmtree(target, ignore_errors=True)
     start = time.perf_counter()
-    report = pack(source / GT, target, processes=0)
+    report = pack(source / GT, target, processes=processes)
     return report.packed / (time.perf_counter() - start)
 
 

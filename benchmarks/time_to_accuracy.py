@@ -9,6 +9,7 @@ its configuration); DTRB trains None-VGG-BiLSTM-CTC with its own train.py and it
 """
 
 import argparse
+import os
 import random
 import re
 import subprocess
@@ -181,6 +182,8 @@ def watch(
     process = subprocess.Popen(
         command,
         cwd=folder,
+        # What is printed counts when it is printed.
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         encoding="utf-8",

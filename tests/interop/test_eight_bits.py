@@ -41,6 +41,35 @@ class Few(Stage):
         return self.layers(images).mean(dim=2).transpose(1, 2)
 
 
+class Twice(nn.Module):
+    """What is added is needed once more."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Conv2d(32, 32, 3, padding=1)
+
+    def forward(self, inputs):
+        return (inputs + self.inner(inputs)) * inputs
+
+
+class Scaling(nn.Module):
+    """A weight that is no layer's."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1))
+
+    def forward(self, inputs):
+        return inputs * self.scale
+
+
+class Branching(nn.Module):
+    """What is done depends on the values."""
+
+    def forward(self, inputs):
+        return inputs if inputs.sum() > 0 else -inputs
+
+
 @pytest.mark.parametrize(
     "layers",
     [
@@ -54,6 +83,7 @@ class Few(Stage):
         pytest.param(residual_blocks(1, 32, 2), id="projected residual"),
         pytest.param([convolution(1, 32), Residual(32), nn.Sigmoid()], id="what stays in full"),
         pytest.param([convolution(1, 32), nn.Sigmoid(), convolution(32, 32)], id="full between"),
+        pytest.param([convolution(1, 32), Twice(), convolution(32, 32)], id="addend used again"),
     ],
 )
 def test_features_stay_close(layers, recognizer_of, images):
@@ -109,7 +139,10 @@ def test_the_file_keeps_the_bounds(eight_bit_file, images):
     assert len(texts) == 4
 
 
-@pytest.mark.parametrize("damage", [3, {"images": [1]}, {"images": ["a", 1]}, {"images": [2, 1]}])
+@pytest.mark.parametrize(
+    "damage",
+    [3, *({"images": bounds} for bounds in ([1], ["a", 1], [2, 1], [0, 10**400]))],
+)
 def test_damaged_bounds_are_told(damage, eight_bit_file):
     config = eight_bit_file.with_suffix(".json")
     record = json.loads(config.read_text("utf-8"))
@@ -149,5 +182,15 @@ def test_what_cannot_be_is_refused(checkpoint, recognizer_of, folder, images, co
     for case, why in (("None-VGG-None-Attn", "not ctc"), ("TPS-VGG-None-CTC", "is learnt")):
         with pytest.raises(HanlineError, match=why):
             measure_ranges(recognizer_of(case).eval(), [images(2, 1, 32, 48)])
+    recognizer = recognizer_of("None-VGG-BiLSTM-CTC")
+    for layer in (
+        nn.Conv2d(1, 32, 3, padding=1, padding_mode="replicate"),
+        nn.Conv2d(1, 32, 3, padding="same"),
+        nn.Sequential(nn.Conv2d(1, 32, 3), Scaling()),
+        nn.Sequential(nn.Conv2d(1, 32, 3), Branching()),
+    ):
+        recognizer.feature_extraction = Few(layer).eval()
+        with pytest.raises(HanlineError, match="cannot be read with in 8 bits"):
+            measure_ranges(recognizer, [images(2, 1, 32, 48)])
     with pytest.raises(HanlineError, match="no image"):
         measure_ranges(recognizer_of("None-VGG-None-CTC").eval(), [])

@@ -3,10 +3,12 @@
 ``gt.txt`` is UTF-8, one sample a line: the image's path relative to ``gt.txt``, a tab, the label.
 """
 
+import codecs
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from hanline.data.set_writer import SetWriter
@@ -74,7 +76,8 @@ def count_rows(gt: Path) -> int:
     """
     try:
         with gt.open("rb") as lines:
-            return sum(1 for line in lines if line.strip(b"\r\n"))
+            first = lines.readline().removeprefix(codecs.BOM_UTF8)
+            return sum(1 for line in chain([first], lines) if line.strip(b"\r\n"))
     except OSError as error:
         raise HanlineError(f"cannot read {gt}: {error}") from error
 

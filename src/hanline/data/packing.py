@@ -4,6 +4,7 @@ import hashlib
 import logging
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
@@ -22,7 +23,8 @@ from hanline.progress import progress
 
 logger = logging.getLogger(__name__)
 ROWS_A_TASK = 256
-_ALONE = 20_000
+# So many bytes of images are packed nearly as soon as a second process has started.
+_ALONE = 20_000_000
 BAD_ROWS = "bad_rows.tsv"
 
 
@@ -95,8 +97,8 @@ def _pack(
     report = PackingReport()
     lines = islice(read_lines(gt), part.start, part.stop)
     tasks = iter(lambda: tuple(islice(lines, ROWS_A_TASK)), ())
-    # So many are packed nearly as soon as a second process has started.
-    processes = 1 if len(part) <= _ALONE else processes
+    if not processes and _are_few(gt, part):
+        processes = 1
     with progress("packing images", len(part)) as advance:
         for checked in ordered_map(partial(check_rows, gt.parent), tasks, processes):
             samples = [(image, row.label) for row, image in checked if not row.problem]
@@ -118,6 +120,19 @@ def _pack(
     bad = [f"{row.number}\t{row.problem}\t{row.image}\n" for row in report.bad_rows]
     writer.finish(provenance, {BAD_ROWS: "".join(bad)} if bad else {})
     return report
+
+
+def _are_few(gt: Path, part: range) -> bool:
+    """Whether more processes than one would not be worth their start, by the first images' size."""
+    first = [
+        row_of(gt.parent, number, line).image
+        for number, line in islice(read_lines(gt), part.start, min(part.stop, part.start + 16))
+    ]
+    sizes = []
+    for image in first:
+        with suppress(OSError, ValueError):
+            sizes.append(image.stat().st_size)
+    return len(part) * sum(sizes) <= _ALONE * len(sizes)
 
 
 def check_rows(folder: Path, lines: Iterable[tuple[int, str]]) -> list[tuple[Row, bytes]]:

@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -81,9 +82,10 @@ class Shard:
         path = self.path(folder)
         others = (file.parent for file in folder.glob(f"*/{PROVENANCE}") if file.parent != path)
         # One other tells of them all, since each was held against one.
-        for other in (path, next(others, path)):
-            if note := read_note(other):
-                _refuse_unlike("the shard to make", self.note(facts), other, note)
+        notes = ((other, note) for other in others if (note := read_note(other)))
+        own = read_note(path)
+        for other, note in [*([(path, own)] if own else []), *islice(notes, 1)]:
+            _refuse_unlike("the shard to make", self.note(facts), other, note)
         return path.exists()
 
 

@@ -109,7 +109,7 @@ def _checked_ranges(ranges: object, config: Path) -> dict[str, tuple[float, floa
     try:
         checked = {str(name): (float(a), float(b)) for name, (a, b) in dict(ranges).items()}  # type: ignore[call-overload]
         sound = all(math.isfinite(a) and a <= b < math.inf for a, b in checked.values())
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         sound = False
     if not sound:
         raise HanlineError(f"{config} is damaged: its {_RANGES} are no pairs of numbers")

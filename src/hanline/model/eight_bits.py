@@ -26,7 +26,7 @@ from hanline.model.stage import Stage
 Ranges = Mapping[str, tuple[float, float]]
 """The least and the most of each tensor that is kept in 8 bits, by name."""
 
-_IMAGES = (-1.0, 1.0)
+_CANNOT = "this recogniser cannot be read with in 8 bits"
 _HEAD = "prediction"
 
 
@@ -62,7 +62,7 @@ def measure_ranges(
     """
     problem = why_not(recognizer)
     if problem:
-        raise HanlineError(f"this recogniser cannot be read with in 8 bits: {problem}")
+        raise HanlineError(f"{_CANNOT}: {problem}")
     observer = _Observer(_Plan(recognizer.feature_extraction))
     for images in batches:
         pixels = images.float().div_(127.5).sub_(1)
@@ -143,9 +143,20 @@ class _Plan:
     """What is done in which order, and which values are kept in 8 bits."""
 
     def __init__(self, features: nn.Module) -> None:
-        self.traced = fx.symbolic_trace(features.eval())
+        try:
+            self.traced = fx.symbolic_trace(features.eval())
+        except Exception as error:  # whatever a forward pass does with what stands for tensors
+            raise HanlineError(f"{_CANNOT}: torch.fx cannot trace its features: {error}") from error
         self.modules = dict(self.traced.named_modules())
         self.nodes = list(self.traced.graph.nodes)
+        for node in self.nodes:
+            module = self.module(node)
+            if node.op == "get_attr":
+                raise HanlineError(f"{_CANNOT}: its features use the weight {node.target} directly")
+            if isinstance(module, nn.Conv2d) and (
+                module.padding_mode != "zeros" or isinstance(module.padding, str)
+            ):
+                raise HanlineError(f"{_CANNOT}: {node.target} does not pad with a number of zeros")
         self.groups: dict[fx.Node, _Group] = {}
         taken: set[fx.Node] = set()
         for node in self.nodes:
@@ -153,11 +164,11 @@ class _Plan:
                 group = self._group(node, taken)
                 self.groups[group.output] = group
         # What stands inside a group is done where its output stands.
-        self.within: set[fx.Node] = set()
+        self.within: dict[fx.Node, fx.Node] = {}
         for group in self.groups.values():
             node = group.convolution
             while node is not group.output:
-                self.within.add(node)
+                self.within[node] = group.output
                 node = next(iter(node.users))
         convolutions = {group.convolution for group in self.groups.values()}
         addends = {group.addend for group in self.groups.values()}
@@ -169,6 +180,11 @@ class _Plan:
 
     def module(self, node: fx.Node) -> nn.Module | None:
         return self.modules.get(str(node.target)) if node.op == "call_module" else None
+
+    def needs_later(self, node: fx.Node, step: fx.Node) -> bool:
+        """Whether a node's value is needed after a step."""
+        users = (self.within.get(user, user) for user in node.users)
+        return max(map(self.nodes.index, users)) > self.nodes.index(step)
 
     def _is(self, node: fx.Node, *kinds: type) -> bool:
         return isinstance(self.module(node), kinds)
@@ -182,7 +198,7 @@ class _Plan:
             following = _only_user(last)
         if following and following not in taken and following.target in _ADDITIONS:
             others = [node for node in following.args if node is not last]
-            if len(others) == 1 and isinstance(others[0], fx.Node):
+            if len(others) == 1 and isinstance(others[0], fx.Node) and not following.kwargs:
                 taken.add(following)
                 addend, last = others[0], following
                 following = _only_user(last)
@@ -288,6 +304,8 @@ def _convolution(
     given = (after.step, after.zero, torch.uint8) if after else (1.0, 0, torch.float32)
     relu = "relu" if group.relu else "none"
     added = scales[group.addend] if group.addend else None
+    # The sum is written where the addend was.
+    copied = group.addend is not None and plan.needs_later(group.addend, group.output)
 
     def convolve(image: Tensor, *addends: Tensor) -> Tensor:
         first = (image, before.step, before.zero, packed, steps, zeros)
@@ -296,6 +314,7 @@ def _convolution(
         # To what is given in full, what is in full can be added; the addend's memory is written to.
         scale = (added.step, added.zero) if after else (1.0, 0)
         (addend,) = addends if after else map(added.read, addends)
+        addend = addend.clone() if copied and after else addend
         return torch.ops.onednn.qconv2d_pointwise(
             *first, addend, bias, *place, *given, *scale, "sum", 1.0, relu, [], ""
         )

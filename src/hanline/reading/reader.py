@@ -17,7 +17,7 @@ from hanline.data.images import ImageError, ImageFormat, as_seen, decode_image, 
 from hanline.errors import HanlineError
 from hanline.interop.onnx import OnnxRecognizer
 from hanline.interop.opening import SHIPPED, model_file, open_recognizer
-from hanline.model.eight_bits import in_eight_bits, multiplies_eight_bits
+from hanline.model.eight_bits import in_eight_bits, multiplies_eight_bits, why_not
 from hanline.model.precision import ReadingPrecision, best_precision
 from hanline.model.recognizer import Recognizer
 from hanline.parallel import available_cpus
@@ -279,6 +279,8 @@ def _no_eight_bits(recognizer: Recognizer | OnnxRecognizer, device: torch.device
         return f"it is for processors, and the device is {device}"
     if not multiplies_eight_bits():
         return "this processor, or this torch on it, has no fast 8-bit products"
+    if problem := why_not(recognizer):
+        return problem
     if recognizer.ranges is None:
         return (
             "the file lacks the bounds of the features: write one with hanline export "

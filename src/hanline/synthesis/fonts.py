@@ -62,6 +62,8 @@ def find_fonts(
     files_first = sorted(range(len(names)), key=lambda i: not Path(names[i]).expanduser().is_file())
     found = {i: search.look_for(names[i]) for i in files_first}
     groups = [found[i] for i in range(len(names)) if found[i]]
+    if search.left_out:
+        logger.info("synthesis.fonts_without leaves out %s", ", ".join(search.left_out))
     if not groups:
         raise HanlineError(
             f"found no font to draw with: {search}. Install a Korean font (Debian and Ubuntu: "
@@ -189,9 +191,11 @@ class FontSet(Sequence[Font]):
     def __init__(self, *groups: Iterable[Font]) -> None:
         self.groups = [sorted(group, key=_by_name) for group in groups]
         self._fonts = sorted((font for group in self.groups for font in group), key=_by_name)
-        # For each character the fonts that have it, a bit a font; for each such mask the fonts.
+        # For each character the fonts that have it, a bit a font; for each such mask the fonts,
+        # and those of each group.
         self._owners: dict[str, int] = {}
         self._members: dict[int, list[Font]] = {}
+        self._grouped: dict[int, list[list[Font]]] = {}
 
     def able(self, text: str) -> list[Font]:
         """The fonts that draw the whole text, in the set's order."""
@@ -202,9 +206,12 @@ class FontSet(Sequence[Font]):
 
     def choose(self, text: str, number: int) -> Font | None:
         """A font that draws the whole text, by a random number; None where there is none."""
-        able = set(self.able(text))
-        groups = [[font for font in group if font in able] for group in self.groups]
-        groups = [group for group in groups if group]
+        mask = self._mask(text)
+        if mask not in self._grouped:
+            able = set(self.able(text))
+            able_groups = ([font for font in group if font in able] for group in self.groups)
+            self._grouped[mask] = [group for group in able_groups if group]
+        groups = self._grouped[mask]
         if not groups:
             return None
         rest, group = divmod(number, len(groups))
@@ -249,7 +256,7 @@ class _Search:
         self.wanted = wanted
         self.min_coverage = min_coverage
         self.without = without
-        self.left_out = 0
+        self.left_out: list[str] = []
         self.places: list[Path] = []
         self.files: set[Path] = set()
         self.nearest: tuple[float, str] = (0, "")
@@ -284,7 +291,7 @@ class _Search:
             self.places.append(place)
             for font in self._fonts_in(place):
                 if any(font.path.match(pattern) for pattern in self.without):
-                    self.left_out += 1
+                    self.left_out.append(font.name)
                     continue
                 coverage = len(font.characters & self.wanted) / max(1, len(self.wanted))
                 self.nearest = max(self.nearest, (coverage, font.name))
@@ -313,7 +320,7 @@ class _Search:
         coverage, name = self.nearest
         if self.left_out:
             without = list(self.without)
-            told += f", {self.left_out} fonts left out by synthesis.fonts_without={without}"
+            told += f", {len(self.left_out)} fonts left out by synthesis.fonts_without={without}"
         return f"{told}, of which {name} has the most ({coverage:.1%})" if name else told
 
 

@@ -147,6 +147,7 @@ def measure_eight_bits(recognizer: Recognizer, dataset: Path) -> list[str]:
     reader = Reader(recognizer, "cpu", precision="32-true")
     recognizer.ranges = measure_ranges(recognizer, reader.batches(some))
     if not multiplies_eight_bits():
+        print("what reading in 8 bits costs, only a processor with fast 8-bit products can tell")
         return []
     precisions: list[ReadingPrecision] = ["32-true", "int8"]
     figures = [

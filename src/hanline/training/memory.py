@@ -5,7 +5,8 @@ import sys
 
 # glibc's numbers for what mallopt sets.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-_NEVER, _ONE_GIB = -1, 1 << 30
+# Older versions of glibc refuse more than 32 MiB for the second.
+_NEVER, _THRESHOLDS = -1, (1 << 30, 32 << 20)
 
 
 def keep_freed_memory() -> bool:
@@ -22,5 +23,6 @@ def keep_freed_memory() -> bool:
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     return mallopt is not None and bool(
-        mallopt(_MMAP_THRESHOLD, _ONE_GIB) and mallopt(_TRIM_THRESHOLD, _NEVER)
+        any(mallopt(_MMAP_THRESHOLD, threshold) for threshold in _THRESHOLDS)
+        and mallopt(_TRIM_THRESHOLD, _NEVER)
     )
