@@ -179,7 +179,7 @@ def test_a_finished_job_folder_begins_anew(site, tmp_path):
 
 
 def test_two_crawls_cannot_share_a_job_folder(site, tmp_path):
-    site.control(latency=0.3, **WORLD)
+    site.control(latency=3, **WORLD)
     first = start(site, tmp_path / "headlines")
     while not site.log():
         time.sleep(0.05)

@@ -110,7 +110,7 @@ class TestMake:
         assert provenance["samples"] == 20
         assert provenance["seed"] == 7
         assert provenance["image_format"] == "png"
-        assert provenance["fonts"] == [look.fonts[0].digest()]
+        assert provenance["fonts"] == [[look.fonts[0].digest()]]
         assert provenance["renderer"]["class"] == "BroadcastRenderer"
         assert provenance["renderer"]["height"] == 16
         assert len(provenance["texts"]) == 64
