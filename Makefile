@@ -11,8 +11,8 @@ help:  ## list the targets
 
 demo: $(INSTALLED)  ## from nothing to a reading: draw, train, read unseen words; about 9 minutes
 	rm -rf demo_output
-	$(BIN)/hanline train experiment=demo hydra.run.dir=demo_output/run
-	$(BIN)/hanline synthesize output=demo_output/words part=validation samples=200 corpus.unseen_only=true charset=corpus synthesis.fonts=bundled
+	$(BIN)/hanline train experiment=headline_quick hydra.run.dir=demo_output/run
+	$(BIN)/hanline synthesize output=demo_output/words part=validation samples=200 corpus.unseen_only=true synthesis.fonts=bundled
 	$(BIN)/hanline predict image_dir=demo_output/words checkpoint=demo_output/run/best_accuracy.ckpt output_dir=demo_output
 	@echo "the same words, read by the reader that comes with Hanline:"
 	$(BIN)/hanline predict image_dir=demo_output/words output_dir=demo_output/shipped

@@ -189,6 +189,6 @@ def _enclosed(word: str, signs: Sequence[str], rng: random.Random) -> str:
         return word + rng.choice(_BETWEEN)
     if chance < 0.4:
         return word + rng.choice(("…", "…", "·", "/", "-", "→", "?", "!")) + word[:2]
-    if chance < 0.46 and signs:
+    if chance < 0.43 and signs:
         return rng.choice((rng.choice(signs) + word, word + rng.choice(signs)))
     return word
