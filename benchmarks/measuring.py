@@ -56,7 +56,12 @@ def command(doc: str, arguments: Arguments, rows: Measure) -> None:
     arguments(parser)
     given = parser.parse_args()
     print(describe_machine())
-    print_rows(list(rows(given)))
+    measured: list[Row] = []
+    try:
+        measured.extend(rows(given))
+    finally:
+        # What took minutes is not lost to a fault in what follows.
+        print_rows(measured)
 
 
 def dtrb_argument(parser: argparse.ArgumentParser) -> None:

@@ -47,7 +47,7 @@ def charset() -> Charset:
 @cache
 def drawn_with(renderer: str = "broadcast") -> Synthesis:
     """A look in the bundled fonts, so that every machine draws the same."""
-    config = composed("synthesize", f"synthesis={renderer}", "synthesis.fonts=bundled")
+    config = composed("train", f"synthesis={renderer}", "synthesis.fonts=bundled")
     return instantiate(config.synthesis, characters=charset().characters)
 
 
