@@ -9,7 +9,7 @@ EASYOCR := .venv-easyocr/.installed
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-demo: $(INSTALLED)  ## from nothing to a reading: draw, train, read unseen words; about 9 minutes
+demo: $(INSTALLED)  ## from nothing to a reading: draw, train, read unseen words; about 10 minutes
 	rm -rf demo_output
 	$(BIN)/hanline train experiment=headline_quick hydra.run.dir=demo_output/run
 	$(BIN)/hanline synthesize output=demo_output/words part=validation samples=200 corpus.unseen_only=true synthesis.fonts=bundled
