@@ -1,6 +1,7 @@
 import logging
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import pytorch_lightning as pl
@@ -57,6 +58,7 @@ def data(tmp_path, look):
             "total_data_usage_ratio": 1.0,
             "batch_size": 8,
             "num_workers": 0,
+            "ready_pixels": False,
             "fold_case": False,
             "unfit_labels": "skip",
             "seed": 3,
@@ -339,3 +341,15 @@ class TestSelectSets:
 def test_a_wrong_setting_is_named(data, key, value):
     with pytest.raises(HanlineError, match=rf"data\.{key} is {value}"):
         data(**{key: value})
+
+
+class TestReadyPixels:
+    def test_training_and_validation_get_the_same(self, data, tree):
+        plain, ready = (fit(data(**tree, ready_pixels=given)) for given in (False, True))
+        assert ready.training_batches == plain.training_batches
+        assert ready.validation_batches == plain.validation_batches
+        assert len(list(Path(tree["train_dir"]).rglob("*.pixels"))) == 3
+
+    def test_need_a_width(self, data):
+        with pytest.raises(HanlineError, match=r"data.ready_pixels=true needs an image.width"):
+            data(ready_pixels=True, image=IMAGE | {"width": None, "keep_ratio": True})

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader
 
-from hanline.data.dataset import Batch, LabelRules, LMDBDataset, as_is
+from hanline.data.dataset import Batch, LabelRules, LMDBDataset
 from hanline.data.images import ImageFormat, decode_image, to_pixels
+from hanline.data.loader import BatchLoader
 from hanline.errors import HanlineError
 from hanline.text.charset import Charset, named_charset
 
@@ -173,10 +173,9 @@ class TestDamaged:
     @pytest.mark.parametrize("context", ["fork", "spawn"])
     def test_are_counted_in_workers(self, holed, context):
         data = dataset(holed)
-        loader = DataLoader(
+        loader = BatchLoader(
             data,
             batch_sampler=[[0, 1], [2, 3, 4], [4, 5, 1]],
-            collate_fn=as_is,
             num_workers=2,
             multiprocessing_context=context,
         )
@@ -188,7 +187,7 @@ class TestDamaged:
             dataset(holed).__getitems__([1, 4])
 
     def test_the_error_comes_out_of_a_worker(self, holed):
-        loader = DataLoader(dataset(holed), batch_sampler=[[1, 4]], collate_fn=as_is, num_workers=1)
+        loader = BatchLoader(dataset(holed), batch_sampler=[[1, 4]], num_workers=1)
         with pytest.raises(HanlineError, match="every image of a batch is damaged"):
             next(iter(loader))
 
@@ -201,10 +200,9 @@ class TestWorkers:
         data = Checked(paths, FORMAT, KOREAN)
         if read_before:  # the sets are open in this process then
             data.__getitems__([0, 200])
-        loader = DataLoader(
+        loader = BatchLoader(
             data,
             batch_sampler=[[i, i + 101] for i in range(0, 101, 2)],
-            collate_fn=as_is,
             num_workers=2,
             multiprocessing_context=context,
         )
@@ -222,7 +220,7 @@ class TestWorkers:
         path = make_set("set", LABELS)
         first, second = dataset(path), dataset(path)
         loaders = [
-            DataLoader(data, batch_sampler=[[0], [1], [2]], collate_fn=as_is, num_workers=1)
+            BatchLoader(data, batch_sampler=[[0], [1], [2]], num_workers=1)
             for data in (first, second)
         ]
         for one, other in zip(*loaders, strict=True):

@@ -71,6 +71,7 @@ def data(tmp_path, make_set, headline_look):
             "validation_samples": 5,
             "batch_size": 2,
             "num_workers": 0,
+            "ready_pixels": False,
             "fold_case": False,
             "unfit_labels": "skip",
             "seed": 3,

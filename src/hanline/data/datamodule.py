@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
@@ -14,13 +14,13 @@ from typing import Any, Literal
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from PIL import Image
 from torch.utils.data import DataLoader
 
-from hanline.data.dataset import Batch, LabelRules, LMDBDataset, as_is, batch_of
+from hanline.data.dataset import Batch, LabelRules, LMDBDataset, Sample, batch_of
 from hanline.data.drawn_sets import DrawnSets, choose_texts
 from hanline.data.images import ImageFormat
 from hanline.data.lmdb_store import find_sets
+from hanline.data.loader import BatchLoader
 from hanline.data.sampling import LikeWidthBatches, LikeWidths, TrainingBatches, ValidationBatches
 from hanline.data.shards import complete
 from hanline.errors import HanlineError
@@ -53,6 +53,7 @@ class TextImageData(pl.LightningDataModule):
         total_data_usage_ratio: float,
         batch_size: int,
         num_workers: int | None,
+        ready_pixels: bool,
         fold_case: bool,
         unfit_labels: Literal["skip", "error"],
         seed: int,
@@ -85,6 +86,12 @@ class TextImageData(pl.LightningDataModule):
         self.workers_reason = (
             "one fewer than CPUs, at most 4" if num_workers is None else "as data.num_workers says"
         )
+        if ready_pixels and image["width"] is None:
+            raise HanlineError(
+                "data.ready_pixels=true needs an image.width: where it is null, the width of an "
+                "image is that of its batch, so that its pixels are not known before"
+            )
+        self.ready_pixels = ready_pixels
         self.rules = LabelRules(charset, max_label_length, fold_case, unfit_labels)
         self.seed = seed
         self.image_format = ImageFormat(**image)
@@ -106,7 +113,11 @@ class TextImageData(pl.LightningDataModule):
         """Open the sets and choose their samples. Runs in every process."""
         train_root = Path(self.train_dir) if self.train_dir else self.drawn.path("train")
         self.train_groups = [
-            LMDBDataset(paths, self.image_format, self.rules, self.total_data_usage_ratio)
+            LMDBDataset(
+                *(paths, self.image_format, self.rules),
+                usage_ratio=self.total_data_usage_ratio,
+                ready_pixels=self.ready_pixels,
+            )
             for paths in select_sets(train_root, self.select_data)
         ]
         for name, group in zip(self.select_data or ["training"], self.train_groups, strict=True):
@@ -184,7 +195,8 @@ class TextImageData(pl.LightningDataModule):
     def _open_validation(self) -> None:
         root = Path(self.validation_dir) if self.validation_dir else self.drawn.path("validation")
         self.validation = LMDBDataset(
-            complete(root, find_sets(root)), self.image_format, self.rules
+            *(complete(root, find_sets(root)), self.image_format, self.rules),
+            ready_pixels=self.ready_pixels,
         )
         _tell("validation", self.validation)
 
@@ -199,10 +211,9 @@ class TextImageData(pl.LightningDataModule):
         return self.trainer
 
     def _loader(self, dataset: Any, batches: Any) -> DataLoader[Batch]:
-        return SoundLoader(
+        return BatchLoader(
             dataset,
             batch_sampler=batches,
-            collate_fn=as_is,
             num_workers=self.num_workers,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.num_workers > 0,
@@ -254,8 +265,9 @@ class Groups(torch.utils.data.Dataset[Batch]):
                 break
         return batch_of(samples, self.groups[0].image_format)
 
-    def _samples(self, indices: Sequence[int]) -> list[tuple[Image.Image, str]]:
-        samples, start = [], 0
+    def _samples(self, indices: Sequence[int]) -> list[Sample]:
+        samples: list[Sample] = []
+        start = 0
         for group in self.groups:
             samples += group.samples([i - start for i in indices if 0 <= i - start < len(group)])
             start += len(group)
@@ -282,21 +294,6 @@ class WhatIsSound(torch.utils.data.Dataset[Batch | None]):
     def __getitems__(self, indices: Sequence[int]) -> Batch | None:
         samples = self.dataset.samples(indices)
         return batch_of(samples, self.dataset.image_format) if samples else None
-
-
-class SoundLoader(DataLoader[Batch]):
-    """Passes over batches that are None; an error where all of them are."""
-
-    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
-        sound = passed_over = 0
-        for batch in super().__iter__():
-            if batch is None:
-                passed_over += 1
-            else:
-                sound += 1
-                yield batch
-        if passed_over and not sound:
-            raise HanlineError("every image of the set is damaged; the warnings above name them")
 
 
 def _tell(name: str, dataset: LMDBDataset) -> None:

@@ -10,7 +10,7 @@ from functools import partial
 from itertools import compress, islice
 from operator import eq
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from hanline.data.images import (
     to_pixels,
 )
 from hanline.data.lmdb_store import LMDBStore
+from hanline.data.ready_pixels import ready_pixels as make_ready
 from hanline.data.set_index import indexed
 from hanline.errors import HanlineError
 from hanline.text.charset import Charset
@@ -45,6 +46,10 @@ class Batch(NamedTuple):
 
     images: Tensor
     labels: list[str]
+
+
+# An image, or its pixels where they are ready: uint8 (H, W, C); and its label.
+Sample = tuple[Image.Image | np.ndarray, str]
 
 
 @dataclass(frozen=True)
@@ -106,6 +111,7 @@ class LMDBDataset(Dataset[Batch]):
         image_format: what the images become.
         rules: which labels are fit.
         usage_ratio: the share of each set that is used, from its beginning.
+        ready_pixels: keep the images decoded and resized; see :mod:`hanline.data.ready_pixels`.
 
     Raises:
         HanlineError: no sample is left, or one is unfit where that is an error.
@@ -117,6 +123,7 @@ class LMDBDataset(Dataset[Batch]):
         image_format: ImageFormat,
         rules: LabelRules,
         usage_ratio: float = 1.0,
+        ready_pixels: bool = False,
     ) -> None:
         self.stores = [LMDBStore(path) for path in paths]
         self.image_format = image_format
@@ -134,6 +141,11 @@ class LMDBDataset(Dataset[Batch]):
                 f"left out {describe_counts(self.unfit)}. The charset has {len(rules.charset)} "
                 f"characters and a label at most {rules.max_length}"
             )
+        self._ready = [
+            make_ready(store, image_format, self._used(store))
+            for store in self.stores
+            if ready_pixels
+        ]
 
     def __len__(self) -> int:
         return int(self._ends[-1])
@@ -193,15 +205,21 @@ class LMDBDataset(Dataset[Batch]):
                 place += 1
         return aspects
 
-    def samples(self, indices: Sequence[int]) -> list[tuple[Image.Image, str]]:
+    def samples(self, indices: Sequence[int]) -> list[Sample]:
         """Images and labels; what is damaged is counted, named and left out."""
-        samples = []
+        samples: list[Sample] = []
         set_numbers = np.searchsorted(self._ends, indices, side="right")
         starts = self._ends - [len(kept) for kept in self._kept]
         for set_number in np.unique(set_numbers):
             store = self.stores[set_number]
             within = np.asarray(indices)[set_numbers == set_number] - starts[set_number]
             numbers = self._kept[set_number][within].tolist()
+            if self._ready:
+                ready = self._ready[set_number]
+                there = [number for number in numbers if number not in ready.damaged]
+                labels = map(self.rules.apply, store.labels_at(there))
+                samples += zip(map(ready.__getitem__, there), labels, strict=True)
+                numbers = [number for number in numbers if number in ready.damaged]
             for number, (content, label) in zip(numbers, store.read(numbers), strict=True):
                 try:
                     image = decode_image(content)
@@ -243,7 +261,7 @@ class LMDBDataset(Dataset[Batch]):
 _READ_AT_A_TIME = 1024
 
 
-def batch_of(samples: Sequence[tuple[Image.Image, str]], image_format: ImageFormat) -> Batch:
+def batch_of(samples: Sequence[Sample], image_format: ImageFormat) -> Batch:
     """One batch of images and labels; where widths follow the images, all get their mean width.
 
     Raises:
@@ -255,13 +273,11 @@ def batch_of(samples: Sequence[tuple[Image.Image, str]], image_format: ImageForm
             "with hanline pack, which leaves such images out"
         )
     images, labels = zip(*samples, strict=True)
-    aspects = [kept_aspect(image.width / image.height) for image in images]
-    width = image_format.own_width(sum(aspects) / len(aspects))
-    pixels = [to_pixels(image, image_format, width) for image in images]
+    if isinstance(images[0], np.ndarray):
+        pixels = list(images)
+    else:
+        aspects = [kept_aspect(image.width / image.height) for image in images]
+        width = image_format.own_width(sum(aspects) / len(aspects))
+        pixels = [to_pixels(image, image_format, width) for image in images]
     # (B, H, W, C) seen as (B, C, H, W) is the layout that convolutions like best.
     return Batch(torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2), list(labels))
-
-
-def as_is(batch: Any) -> Batch:
-    """The collation of batches that are batches already."""
-    return cast(Batch, batch)

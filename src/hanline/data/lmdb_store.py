@@ -64,6 +64,17 @@ class LMDBStore:
                 samples.append((image, label.decode("utf-8")))
         return samples
 
+    def labels_at(self, indices: Sequence[int]) -> list[str]:
+        """The labels at these indices, counted from 0."""
+        labels = []
+        with self._environment().begin() as transaction:
+            for index in indices:
+                label = transaction.get(_label_key(index))
+                if label is None:
+                    raise self._lacks(index)
+                labels.append(label.decode("utf-8"))
+        return labels
+
     def labels(self) -> Iterator[str]:
         """All labels, in order."""
         with self._environment().begin() as transaction, transaction.cursor() as cursor:

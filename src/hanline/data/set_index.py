@@ -22,7 +22,7 @@ from hanline.data.lmdb_store import LMDBStore
 logger = logging.getLogger(__name__)
 # Raise it whenever the same facts come to give other values.
 _VERSION = 1
-_DIGEST_SIZE = hashlib.sha256().digest_size
+KEY_SIZE = hashlib.sha256().digest_size
 
 
 def indexed(
@@ -41,17 +41,15 @@ def indexed(
         dtype: of the array's values.
         walk: makes the array, which has one dimension.
     """
-    asked = json.dumps([_VERSION, what, dtype.__name__, facts], sort_keys=True)
-    name = f"{what}-{hashlib.sha256(asked.encode()).hexdigest()[:12]}.index"
-    key = f"{asked} {json.dumps(store.identity())}".encode()
-    for file in _places(store, name):
+    key, name = key_of(store, what, facts, dtype.__name__, ".index")
+    for file in places(store, name):
         with suppress(OSError):
             content = memoryview(file.read_bytes())
-            if _digest(key, content[_DIGEST_SIZE:]) == content[:_DIGEST_SIZE]:
-                return np.frombuffer(content, dtype, offset=_DIGEST_SIZE)
+            if _digest(key, content[KEY_SIZE:]) == content[:KEY_SIZE]:
+                return np.frombuffer(content, dtype, offset=KEY_SIZE)
     values = np.ascontiguousarray(walk(), dtype=dtype)
     problem = None
-    for file in _places(store, name):
+    for file in places(store, name):
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             write_bytes(file, _digest(key, values.data) + values.tobytes())
@@ -66,7 +64,21 @@ def indexed(
     return values
 
 
-def _places(store: LMDBStore, name: str) -> Iterator[Path]:
+def key_of(
+    store: LMDBStore, what: str, facts: Mapping[str, object], dtype: str, suffix: str
+) -> tuple[bytes, str]:
+    """What tells the answer to a question about a set as it is now, and the name of its file.
+
+    Returns:
+        ``KEY_SIZE`` bytes, which are others when the set has changed; and a name, which is not.
+    """
+    asked = json.dumps([_VERSION, what, dtype, facts], sort_keys=True)
+    name = f"{what}-{hashlib.sha256(asked.encode()).hexdigest()[:12]}{suffix}"
+    return hashlib.sha256(f"{asked} {json.dumps(store.identity())}".encode()).digest(), name
+
+
+def places(store: LMDBStore, name: str) -> Iterator[Path]:
+    """Where a file about a set may be: in the set's folder, or in the user's cache folder."""
     yield store.path / name
     with suppress(OSError, RuntimeError):  # there may be no home
         folder = hashlib.sha256(str(store.path.resolve()).encode()).hexdigest()[:16]

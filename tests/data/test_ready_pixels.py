@@ -1,0 +1,214 @@
+"""Pixels that are kept beside a set: the same as decoded ones, never those of another set."""
+
+import json
+import logging
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import lmdb
+import numpy as np
+import pytest
+from PIL import Image
+
+from hanline.data.dataset import LabelRules, LMDBDataset
+from hanline.data.images import ImageFormat
+from hanline.data.lmdb_store import LMDBStore
+from hanline.data.loader import BatchLoader
+from hanline.data.ready_pixels import ready_pixels
+from hanline.errors import HanlineError
+from hanline.text.charset import named_charset
+
+FORMAT = ImageFormat(height=8, width=20, channels=1, keep_ratio=True)
+RULES = LabelRules(named_charset("korean"), max_length=5, fold_case=False, unfit="skip")
+LABELS = [f"{i}번" for i in range(60)]
+
+# Opens a set with its ready pixels, and prints one pixel of each.
+PROGRAM = """
+import json, sys
+from hanline.data.images import ImageFormat
+from hanline.data.lmdb_store import LMDBStore
+from hanline.data.ready_pixels import ready_pixels
+
+store = LMDBStore(sys.argv[1])
+ready = ready_pixels(store, ImageFormat(8, 20, 1, True), len(store))
+print(json.dumps([int(ready[i][0, 0, 0]) for i in range(len(store))]))
+"""
+
+
+def elsewhere(path):
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(path)], stdout=subprocess.PIPE, encoding="utf-8"
+    )
+
+
+def first_pixels(path):
+    """What another process finds: no process can open a set that was replaced by another."""
+    return json.loads(elsewhere(path).communicate(timeout=300)[0])
+
+
+def opened(*paths, ready=True, **options):
+    return LMDBDataset(paths, FORMAT, RULES, ready_pixels=ready, **options)
+
+
+def file_of(path):
+    """The one file of a set's ready pixels."""
+    (file,) = path.glob("*.pixels")
+    return file
+
+
+@pytest.fixture
+def pictures(make_set, encode):
+    """A set of noise of many sizes and modes, unlike each other."""
+    random = np.random.default_rng(0)
+
+    def picture(number):
+        shape = (int(random.integers(3, 30)), int(random.integers(3, 60)), 3)
+        image = Image.fromarray(random.integers(0, 256, shape, dtype=np.uint8))
+        return encode(image.convert(["L", "RGB", "RGBA", "P"][number % 4]))
+
+    return make_set("pictures", LABELS, {i: picture(i) for i in range(len(LABELS))})
+
+
+def test_batches_are_the_same(pictures):
+    order = np.random.default_rng(1).permutation(len(LABELS)).tolist()
+    expected = opened(pictures, ready=False).__getitems__(order)
+    for _ in range(2):
+        found = opened(pictures).__getitems__(order)
+        assert found.labels == expected.labels
+        assert np.array_equal(found.images, expected.images)
+        assert found.images.stride() == expected.images.stride()
+
+
+def test_pixels_are_those_of_the_file(make_set):
+    path = make_set("set", LABELS)
+    opened(path)
+    content = bytearray(file_of(path).read_bytes())
+    content[-8 * 20 :] = bytes([77]) * (8 * 20)
+    file_of(path).write_bytes(content)
+    assert first_pixels(path) == [*range(59), 77]
+
+
+def test_what_is_ready_is_not_made_again(make_set):
+    path = make_set("set", LABELS)
+    opened(path)
+    written = file_of(path).stat().st_mtime_ns
+    assert first_pixels(path) == list(range(60))
+    assert file_of(path).stat().st_mtime_ns == written
+
+
+def test_several_sets_and_labels_that_are_left_out(make_set):
+    one = make_set("one", ["가", "너무긴글자들", "나"])
+    other = make_set("other", ["다", "라"])
+    both = opened(one, other)
+    assert len(both) == 4
+    found = both.__getitems__([3, 0, 1, 2])
+    assert sorted(zip(found.labels, found.images[:, 0, 0, 0].tolist(), strict=True)) == [
+        *(("가", 0), ("나", 2), ("다", 0), ("라", 1))
+    ]
+
+
+def test_a_share_of_a_set(make_set):
+    path = make_set("set", LABELS)
+    half = opened(path, usage_ratio=0.5)
+    assert half.__getitems__([29]).labels == ["29번"]
+    assert file_of(path).stat().st_size == 32 + 30 * (1 + 8 * 20)
+
+
+def test_damaged_images_are_counted_named_and_left_out(make_set, caplog):
+    path = make_set("set", LABELS, {3: b"no image", 50: b""})
+    for _ in range(2):
+        data = opened(path)
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            found = data.__getitems__([2, 3, 4, 50])
+        assert found.labels == ["2번", "4번"]
+        assert found.images[:, 0, 0, 0].tolist() == [2, 4]
+        assert data.damaged == 2
+        assert f"skipped image 4 of {path}: no image" in caplog.text
+        assert f"skipped image 51 of {path}" in caplog.text
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_workers(make_set, method):
+    if method == "fork" and sys.platform != "linux":
+        pytest.skip("fork is safe on Linux alone")
+    data = opened(make_set("set", LABELS))
+    data[0]
+    # Nothing of the map travels with a spawned worker.
+    assert len(pickle.dumps(data)) < 60_000
+    loader = BatchLoader(
+        data,
+        batch_sampler=[[i, i + 1] for i in range(0, 60, 2)],
+        num_workers=2,
+        multiprocessing_context=method,
+    )
+    found = [batch.images[:, 0, 0, 0].tolist() for batch in loader]
+    assert found == [[i, i + 1] for i in range(0, 60, 2)]
+
+
+class TestStale:
+    def test_a_set_that_was_written_to(self, make_set, grey):
+        path = make_set("set", LABELS)
+        assert first_pixels(path)[5] == 5
+        environment = lmdb.open(str(path), map_size=2**26)
+        with environment.begin(write=True) as transaction:
+            transaction.put(b"image-000000006", grey(200))
+        environment.close()
+        assert first_pixels(path)[5] == 200
+
+    def test_a_file_that_was_copied_from_another_set(self, make_set, grey):
+        one = make_set("one", LABELS)
+        other = make_set("other", LABELS, {0: grey(99)})
+        first_pixels(one)
+        (other / file_of(one).name).write_bytes(file_of(one).read_bytes())
+        assert first_pixels(other)[0] == 99
+
+    @pytest.mark.parametrize("change", [-1, 1, -5000])
+    def test_a_file_of_another_length(self, make_set, change):
+        path = make_set("set", LABELS)
+        first_pixels(path)
+        content = file_of(path).read_bytes()
+        file_of(path).write_bytes(content[:change] if change < 0 else content + bytes(change))
+        assert first_pixels(path) == list(range(60))
+        assert file_of(path).read_bytes() == content
+
+    def test_another_format_has_a_file_of_its_own(self, make_set):
+        store = LMDBStore(make_set("set", LABELS))
+        for width in (20, 30):
+            image_format = ImageFormat(8, width, 1, True)
+            assert ready_pixels(store, image_format, 60)[0].shape == (8, width, 1)
+        assert len(list(store.path.glob("*.pixels"))) == 2
+
+
+class TestMaking:
+    def test_by_several_processes_at_once(self, make_set):
+        path = make_set("set", LABELS)
+        processes = [elsewhere(path) for _ in range(3)]
+        for process in processes:
+            assert json.loads(process.communicate(timeout=300)[0]) == list(range(60))
+        assert {file.suffix for file in path.iterdir()} == {".pixels", ".json", ".mdb"}
+
+    def test_killed_on_the_way(self, make_set):
+        path = make_set("set", [f"{i % 10}번" for i in range(15_000)])
+        process = elsewhere(path)
+        deadline = time.monotonic() + 120
+        while not list(path.glob("*.pixels.*.partial")) and time.monotonic() < deadline:
+            time.sleep(0.001)
+        process.send_signal(signal.SIGKILL if sys.platform != "win32" else signal.SIGTERM)
+        process.communicate()
+        assert process.returncode
+        assert not list(path.glob("*.pixels"))
+        found = first_pixels(path)
+        assert found == [i % 256 for i in range(15_000)]
+
+    def test_a_full_disk(self, make_set, small_disk):
+        place = small_disk("1m")
+        path = place / "set"
+        shutil.move(make_set("set", LABELS * 50), path)
+        with pytest.raises(HanlineError, match=r"take 1 MiB, but the\s+disk of .* has 0 left"):
+            ready_pixels(LMDBStore(path), ImageFormat(16, 30, 1, True), 3000)
+        assert not list(path.glob("*.p*l*"))
