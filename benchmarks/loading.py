@@ -3,8 +3,9 @@
     python benchmarks/loading.py --dtrb PATH [--samples N] [--batch-size N]
 
 Both read the same set of drawn words, 32 × 100 pixels in one channel, with no worker on one core,
-then with two workers. Hanline's batches are bytes, which the device makes numbers between −1 and 1;
-DTRB's are such numbers.
+then with two workers; Hanline with data.ready_pixels as well, whose first opening is not counted.
+Hanline's batches are bytes, which the device makes numbers between −1 and 1; DTRB's are such
+numbers.
 """
 
 import argparse
@@ -50,27 +51,30 @@ def rows(given: argparse.Namespace) -> Iterable[Row]:
         dtrb_path = shutil.copytree(path, folder / "dtrb")
         # A byte of the set is read once, a pixel written once.
         sample_bytes = size_of(path / "data.mdb") / given.samples + HEIGHT * WIDTH
-        loaders = [partial(hanline_loader, path, given.batch_size)]
+        own = partial(hanline_loader, path, given.batch_size)
+        loaders = [own, partial(own, ready_pixels=True)]
         if given.dtrb:
             loaders.append(dtrb_loaders(given.dtrb, dtrb_path, given.batch_size))
         with one_core():
             alone = in_turns(*(side(loader(0), given) for loader in loaders))
         with_workers = in_turns(*(side(loader(WORKERS), given) for loader in loaders))
         limits = [copy_rate(threads) / sample_bytes for threads in (1, WORKERS)]
-    for what, (ours, *theirs), limit in (
-        ("load, one core", alone, limits[0]),
-        (f"load, {WORKERS} workers", with_workers, limits[1]),
+    for how, rates, limit in (
+        ("one core", alone, limits[0]),
+        (f"{WORKERS} workers", with_workers, limits[1]),
     ):
-        yield Row(
-            what,
-            "images/s",
-            ours,
-            theirs[0] if theirs else None,
-            "DTRB",
-            goal=4.0 if what == "load, one core" else None,
-            limit=limit,
-            limited_by="bytes",
-        )
+        decoded, ready, *theirs = rates
+        for what, rate in (("load", decoded), ("load ready pixels", ready)):
+            yield Row(
+                f"{what}, {how}",
+                "images/s",
+                rate,
+                theirs[0] if theirs else None,
+                "DTRB",
+                goal=4.0 if how == "one core" else None,
+                limit=limit,
+                limited_by="bytes",
+            )
     yield Row(
         f"load, {WORKERS} workers against none",
         "images/s",
@@ -96,7 +100,7 @@ def side(loader: Loader, given: argparse.Namespace) -> Callable[[], float]:
     return measure
 
 
-def hanline_loader(path: Path, batch_size: int, workers: int) -> Loader:
+def hanline_loader(path: Path, batch_size: int, workers: int, ready_pixels: bool = False) -> Loader:
     """The loader that training takes."""
     config = composed(
         "train",
@@ -105,6 +109,7 @@ def hanline_loader(path: Path, batch_size: int, workers: int) -> Loader:
         f"data.validation_dir={path}",
         f"data.batch_size={batch_size}",
         f"data.num_workers={workers}",
+        f"data.ready_pixels={ready_pixels}",
         f"image.height={HEIGHT}",
         f"image.width={WIDTH}",
     )

@@ -55,7 +55,8 @@ runpy.run_path(checkout + "/train.py", run_name="__main__")
 HANGUL = re.compile("[가-힣]+")
 MODEL = [
     *("experiment=demo", "data=lmdb", "corpus.min_words=1", "corpus.max_words=1"),
-    *("image.width=100", "image.keep_ratio=false", "max_label_length=25"),
+    # Each word as wide as it is; DTRB squeezes or stretches all to 100 pixels.
+    *("image.width=null", "image.keep_ratio=true", "max_label_length=25"),
 ]
 
 
