@@ -13,6 +13,7 @@ from hanline.interop.safetensors_file import load_safetensors, write_safetensors
 from hanline.model.eight_bits import in_eight_bits, measure_ranges, multiplies_eight_bits
 from hanline.model.feature_extraction.compact import Residual
 from hanline.model.feature_extraction.resnet import ResidualBlock, convolution, residual_blocks
+from hanline.model.precision import best_precision
 from hanline.model.stage import Stage
 
 pytestmark = pytest.mark.skipif(
@@ -156,6 +157,19 @@ def test_bounds_of_another_model_are_told(eight_bit_file):
     recognizer.ranges = {"images": (-1.0, 1.0)}
     with pytest.raises(HanlineError, match=r"lack .*prediction.*another model"):
         in_eight_bits(recognizer)
+
+
+def test_bounds_that_do_not_fit_leave_other_precisions(eight_bit_file, images, caplog):
+    record = json.loads(eight_bit_file.with_suffix(".json").read_text("utf-8"))
+    record["ranges"] = {f"other_{name}": bounds for name, bounds in record["ranges"].items()}
+    eight_bit_file.with_suffix(".json").write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(HanlineError, match="another model"):
+        Reader(eight_bit_file, "cpu", precision="int8")
+    pictures = [picture[0].numpy() for picture in images(3, 1, 32, 48)]
+    reader = Reader(eight_bit_file, "cpu")
+    assert "not reading in 8 bits: the ranges for 8 bits lack" in caplog.text
+    expected = Reader(eight_bit_file, "cpu", precision=best_precision("cpu")[0])
+    assert reader.read(pictures) == expected.read(pictures)
 
 
 def test_export_tells_what_it_costs_and_predict_takes_it(checkpoint, folder, command, tmp_path):

@@ -232,6 +232,11 @@ class _EightBitFeatures(Stage):
                 source = node.all_input_nodes[0] if pools else node
                 self.scales[node] = self.scales.get(source) or _Scale.of(*ranges[node.name])
         self.steps = [self._step(node, plan) for node in plan.nodes if node not in plan.within]
+        last_users = {source: node for node, sources, _ in self.steps for source in sources}
+        # What no later step takes is let go of.
+        self.spent: dict[fx.Node, list[fx.Node]] = {}
+        for source, node in last_users.items():
+            self.spent.setdefault(node, []).append(source)
 
     def forward(self, images: Tensor) -> Tensor:
         values: dict[fx.Node, Tensor] = {}
@@ -240,6 +245,8 @@ class _EightBitFeatures(Stage):
             value = work(*(values[source] for source in sources)) if sources else images
             scale = self.scales.get(node)
             values[node] = scale.write(value) if scale and value.dtype != torch.uint8 else value
+            for source in self.spent.get(node, ()):
+                del values[source]
         return value
 
     def _step(self, node: fx.Node, plan: _Plan) -> _Step:

@@ -1,5 +1,6 @@
 """Reads image files with a trained recogniser."""
 
+import logging
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,6 +24,7 @@ from hanline.model.recognizer import Recognizer
 from hanline.parallel import available_cpus
 from hanline.reading.straightening import straightened
 
+logger = logging.getLogger(__name__)
 SUFFIXES = frozenset(
     f".{name}"
     for name in (
@@ -98,12 +100,23 @@ class Reader:
             raise HanlineError(f"precision=int8 is not possible: {problem}")
         if precision in ("auto", "int8"):
             if not problem:
-                self.recognizer = in_eight_bits(cast(Recognizer, checkpoint))
+                self.recognizer = self._in_eight_bits(cast(Recognizer, checkpoint), precision)
             # What cannot be in 8 bits is in what is fastest besides.
             precision, _ = best_precision(self.device.type)
         self.in_bfloat16 = precision == "bf16-mixed"
         self.image_format = ImageFormat(**checkpoint.spec["image"])
         self.straighten = straighten and self.image_format.width is None
+
+    @staticmethod
+    def _in_eight_bits(recognizer: Recognizer, precision: ReadingPrecision) -> Recognizer:
+        try:
+            return in_eight_bits(recognizer)
+        except HanlineError as error:
+            if precision == "int8":
+                raise
+            # Bounds of a file that another version has written.
+            logger.warning("not reading in 8 bits: %s", error)
+            return recognizer
 
     @overload
     def read(self, images: Picture) -> Reading: ...  # type: ignore[overload-overlap]
