@@ -111,10 +111,16 @@ def serve(connection: Connection, make_step: Callable[[str], Step], model: str) 
         connection.send(count * BATCH / (time.perf_counter() - start))
 
 
-def own_step(model: str) -> Step:
-    """A step as `hanline train` takes it."""
-    keep_freed_memory()
-    module, clip = own_module(model)
+def own_step(model: str, plain: bool = False) -> Step:
+    """A step as `hanline train` takes it.
+
+    Args:
+        model: of conf/model.
+        plain: without freed memory being kept, and with an optimiser that is not fused.
+    """
+    if not plain:
+        keep_freed_memory()
+    module, clip = own_module(model, ["~optimizer.fused"] if plain else [])
     optimizer = module.make_optimizer(module.recognizer.parameters())
     images = torch.randint(0, 256, (BATCH, HEIGHT, WIDTH, 1), dtype=torch.uint8)
     batch = Batch(images.permute(0, 3, 1, 2), random_labels(module.recognizer.charset.characters))
@@ -132,10 +138,10 @@ def own_step(model: str) -> Step:
     return step
 
 
-def own_module(model: str) -> tuple[RecognizerModule, float]:
+def own_module(model: str, overrides: Sequence[str] = ()) -> tuple[RecognizerModule, float]:
     """The module that `hanline train model=…` has, and the longest gradient that it takes."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("train", overrides=[f"model={model}"])
+        config = compose("train", overrides=[f"model={model}", *overrides])
     recognizer = make_recognizer(config, Charset(characters(model)))
     module = RecognizerModule(
         recognizer, instantiate(config.optimizer), instantiate(config.schedule)
