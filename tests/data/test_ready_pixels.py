@@ -4,7 +4,6 @@ import json
 import logging
 import pickle
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -15,10 +14,10 @@ import pytest
 from PIL import Image
 
 from hanline.data.dataset import LabelRules, LMDBDataset
-from hanline.data.images import ImageFormat
+from hanline.data.images import ImageError, ImageFormat
 from hanline.data.lmdb_store import LMDBStore
 from hanline.data.loader import BatchLoader
-from hanline.data.ready_pixels import ready_pixels
+from hanline.data.ready_pixels import make_ready_pixels
 from hanline.errors import HanlineError
 from hanline.text.charset import named_charset
 
@@ -28,20 +27,24 @@ LABELS = [f"{i}번" for i in range(60)]
 
 # Opens a set with its ready pixels, and prints one pixel of each.
 PROGRAM = """
-import json, sys
+import json, logging, sys
 from hanline.data.images import ImageFormat
 from hanline.data.lmdb_store import LMDBStore
-from hanline.data.ready_pixels import ready_pixels
+from hanline.data.ready_pixels import make_ready_pixels
 
+logging.basicConfig(level="INFO")
 store = LMDBStore(sys.argv[1])
-ready = ready_pixels(store, ImageFormat(8, 20, 1, True), len(store))
+ready = make_ready_pixels(store, ImageFormat(8, 20, 1, True), len(store))
 print(json.dumps([int(ready[i][0, 0, 0]) for i in range(len(store))]))
 """
 
 
 def elsewhere(path):
     return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(path)], stdout=subprocess.PIPE, encoding="utf-8"
+        [sys.executable, "-c", PROGRAM, str(path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
     )
 
 
@@ -137,9 +140,9 @@ def test_workers(make_set, method):
     if method == "fork" and sys.platform != "linux":
         pytest.skip("fork is safe on Linux alone")
     data = opened(make_set("set", LABELS))
-    data[0]
     # Nothing of the map travels with a spawned worker.
-    assert len(pickle.dumps(data)) < 60_000
+    assert b"\x07" * 8 * 20 in bytes(data._ready[0][7])
+    assert b"\x07" * 8 * 20 not in pickle.dumps(data)
     loader = BatchLoader(
         data,
         batch_sampler=[[i, i + 1] for i in range(0, 60, 2)],
@@ -148,6 +151,35 @@ def test_workers(make_set, method):
     )
     found = [batch.images[:, 0, 0, 0].tolist() for batch in loader]
     assert found == [[i, i + 1] for i in range(0, 60, 2)]
+
+
+def test_an_image_that_could_not_be_decoded_once(make_set, monkeypatch):
+    path = make_set("set", LABELS)
+    with monkeypatch.context() as patched:
+        # As where memory ran out.
+        patched.setattr("hanline.data.ready_pixels.decode_image", fails)
+        data = opened(path)
+    found = data.__getitems__([3, 4])
+    assert found.images[:, 0, 0, 0].tolist() == [3, 4]
+    assert data.damaged == 0
+
+
+def fails(content):
+    raise ImageError("damaged image: out of memory")
+
+
+def test_an_empty_set_beside_others(make_set, dtrb_set):
+    empty = dtrb_set("empty", [])
+    assert opened(empty, make_set("set", LABELS)).__getitems__([7]).labels == ["7번"]
+
+
+def test_a_file_that_is_removed_meanwhile(make_set):
+    data = opened(make_set("set", LABELS))
+    pickled = pickle.dumps(data)
+    file_of(data.stores[0].path).unlink()
+    assert data.__getitems__([7]).labels == ["7번"]
+    with pytest.raises(HanlineError, match="are gone"):
+        pickle.loads(pickled)
 
 
 class TestStale:
@@ -159,12 +191,15 @@ class TestStale:
             transaction.put(b"image-000000006", grey(200))
         environment.close()
         assert first_pixels(path)[5] == 200
+        # Those of the former state are gone.
+        assert file_of(path)
 
     def test_a_file_that_was_copied_from_another_set(self, make_set, grey):
         one = make_set("one", LABELS)
         other = make_set("other", LABELS, {0: grey(99)})
         first_pixels(one)
-        (other / file_of(one).name).write_bytes(file_of(one).read_bytes())
+        assert first_pixels(other)[0] == 99
+        file_of(other).write_bytes(file_of(one).read_bytes())
         assert first_pixels(other)[0] == 99
 
     @pytest.mark.parametrize("change", [-1, 1, -5000])
@@ -180,7 +215,7 @@ class TestStale:
         store = LMDBStore(make_set("set", LABELS))
         for width in (20, 30):
             image_format = ImageFormat(8, width, 1, True)
-            assert ready_pixels(store, image_format, 60)[0].shape == (8, width, 1)
+            assert make_ready_pixels(store, image_format, 60)[0].shape == (8, width, 1)
         assert len(list(store.path.glob("*.pixels"))) == 2
 
 
@@ -188,27 +223,59 @@ class TestMaking:
     def test_by_several_processes_at_once(self, make_set):
         path = make_set("set", LABELS)
         processes = [elsewhere(path) for _ in range(3)]
-        for process in processes:
-            assert json.loads(process.communicate(timeout=300)[0]) == list(range(60))
+        said = [process.communicate(timeout=300) for process in processes]
+        assert [json.loads(out) for out, _ in said] == [list(range(60))] * 3
+        assert sum("keeping" in err for _, err in said) == 1
         assert {file.suffix for file in path.iterdir()} == {".pixels", ".json", ".mdb"}
+
+    def test_in_several_processes(self, make_set, monkeypatch):
+        monkeypatch.setattr("hanline.data.ready_pixels._ALONE", 100)
+        labels = [f"{i % 10}번" for i in range(3000)]
+        damaged = {5: b"no image", 1024: b"", 2999: b"no image"}
+        store = LMDBStore(make_set("set", labels, damaged))
+        ready = make_ready_pixels(store, FORMAT, 3000)
+        assert ready.damaged == damaged.keys()
+        for number in range(3000):
+            if number not in damaged:
+                assert ready[number].min() == ready[number].max() == number % 256
+
+    def test_images_of_which_a_task_has_one(self, make_set, monkeypatch):
+        monkeypatch.setattr("hanline.data.ready_pixels._BYTES_A_TASK", 10)
+        assert opened(make_set("set", LABELS)).__getitems__([59]).images[0, 0, 0, 0] == 59
 
     def test_killed_on_the_way(self, make_set):
         path = make_set("set", [f"{i % 10}번" for i in range(15_000)])
         process = elsewhere(path)
         deadline = time.monotonic() + 120
-        while not list(path.glob("*.pixels.*.partial")) and time.monotonic() < deadline:
+        while time.monotonic() < deadline and not any(
+            file.stat().st_size for file in path.glob("*.pixels.partial")
+        ):
             time.sleep(0.001)
-        process.send_signal(signal.SIGKILL if sys.platform != "win32" else signal.SIGTERM)
+        process.kill()
         process.communicate()
-        assert process.returncode
         assert not list(path.glob("*.pixels"))
-        found = first_pixels(path)
-        assert found == [i % 256 for i in range(15_000)]
+        assert list(path.glob("*.pixels.partial"))
+        assert first_pixels(path) == [i % 256 for i in range(15_000)]
+        assert {file.suffix for file in path.iterdir()} == {".pixels", ".json", ".mdb"}
 
     def test_a_full_disk(self, make_set, small_disk):
         place = small_disk("1m")
         path = place / "set"
         shutil.move(make_set("set", LABELS * 50), path)
-        with pytest.raises(HanlineError, match=r"take 1 MiB, but the\s+disk of .* has 0 left"):
-            ready_pixels(LMDBStore(path), ImageFormat(16, 30, 1, True), 3000)
-        assert not list(path.glob("*.p*l*"))
+        with pytest.raises(HanlineError, match=r"take 1 MiB, but the disk of .* has 0 left"):
+            make_ready_pixels(LMDBStore(path), ImageFormat(16, 30, 1, True), 3000)
+        assert {file.suffix for file in path.iterdir()} == {".json", ".mdb"}
+
+    def test_where_nothing_can_be_written(self, make_set, monkeypatch, tmp_path):
+        path = make_set("set", LABELS)
+        (tmp_path / "file").touch()
+        places = [tmp_path / "file", tmp_path / "cache"]
+        monkeypatch.setattr(
+            "hanline.data.ready_pixels.places", lambda store, name: [p / name for p in places]
+        )
+        assert opened(path).__getitems__([7]).images[0, 0, 0, 0] == 7
+        (file,) = (tmp_path / "cache").iterdir()
+        assert file.suffix == ".pixels"
+        places.pop()
+        with pytest.raises(HanlineError, match="neither in its folder nor in the cache folder"):
+            opened(path)

@@ -113,11 +113,7 @@ class TextImageData(pl.LightningDataModule):
         """Open the sets and choose their samples. Runs in every process."""
         train_root = Path(self.train_dir) if self.train_dir else self.drawn.path("train")
         self.train_groups = [
-            LMDBDataset(
-                *(paths, self.image_format, self.rules),
-                usage_ratio=self.total_data_usage_ratio,
-                ready_pixels=self.ready_pixels,
-            )
+            self._dataset(paths, usage_ratio=self.total_data_usage_ratio)
             for paths in select_sets(train_root, self.select_data)
         ]
         for name, group in zip(self.select_data or ["training"], self.train_groups, strict=True):
@@ -194,11 +190,11 @@ class TextImageData(pl.LightningDataModule):
 
     def _open_validation(self) -> None:
         root = Path(self.validation_dir) if self.validation_dir else self.drawn.path("validation")
-        self.validation = LMDBDataset(
-            *(complete(root, find_sets(root)), self.image_format, self.rules),
-            ready_pixels=self.ready_pixels,
-        )
+        self.validation = self._dataset(complete(root, find_sets(root)))
         _tell("validation", self.validation)
+
+    def _dataset(self, paths: Sequence[Path], usage_ratio: float = 1.0) -> LMDBDataset:
+        return LMDBDataset(paths, self.image_format, self.rules, usage_ratio, self.ready_pixels)
 
     def _named_datasets(self) -> list[tuple[str, LMDBDataset]]:
         names = self.select_data or ["training"]

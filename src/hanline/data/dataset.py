@@ -27,7 +27,7 @@ from hanline.data.images import (
     to_pixels,
 )
 from hanline.data.lmdb_store import LMDBStore
-from hanline.data.ready_pixels import ready_pixels as make_ready
+from hanline.data.ready_pixels import make_ready_pixels
 from hanline.data.set_index import indexed
 from hanline.errors import HanlineError
 from hanline.text.charset import Charset
@@ -142,7 +142,7 @@ class LMDBDataset(Dataset[Batch]):
                 f"characters and a label at most {rules.max_length}"
             )
         self._ready = [
-            make_ready(store, image_format, self._used(store))
+            make_ready_pixels(store, image_format, self._used(store))
             for store in self.stores
             if ready_pixels
         ]
@@ -227,7 +227,9 @@ class LMDBDataset(Dataset[Batch]):
                     self._damaged += 1
                     logger.warning("skipped image %d of %s: %s", number + 1, store.path, error)
                     continue
-                samples.append((image, self.rules.apply(label)))
+                # What could not be decoded when pixels were made ready may be sound after all.
+                picture = to_pixels(image, self.image_format) if self._ready else image
+                samples.append((picture, self.rules.apply(label)))
         return samples
 
     def _fit_samples(self, store: LMDBStore) -> np.ndarray:
@@ -251,7 +253,7 @@ class LMDBDataset(Dataset[Batch]):
         return self.rules.judge(islice(store.labels(), self._used(store)))
 
     def _used(self, store: LMDBStore) -> int:
-        return max(1, round(self.usage_ratio * len(store)))
+        return min(len(store), max(1, round(self.usage_ratio * len(store))))
 
     def _facts(self, store: LMDBStore) -> dict[str, object]:
         """What decides, besides a set, which of its samples are kept."""

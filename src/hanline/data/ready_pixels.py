@@ -1,63 +1,91 @@
 """Images decoded and resized once, and kept beside their set as the pixels that a step takes.
 
 Decoding and resizing a small image takes some twenty times as long as copying its pixels. They are
-kept where :mod:`hanline.data.set_index` keeps its files, and under the same conditions: a file of a
-set that has changed since counts no more.
+kept where :mod:`hanline.data.set_index` keeps its files. A file is of one state of one set, which
+its name and its first bytes tell; its pixels themselves are not checked when it is opened, which
+would take as long as reading all of them.
 """
 
 import logging
 import os
 import secrets
 import shutil
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+import PIL
 
 from hanline.data.images import ImageError, ImageFormat, decode_image, to_pixels
 from hanline.data.lmdb_store import LMDBStore
 from hanline.data.set_index import KEY_SIZE, key_of, places
-from hanline.data.set_writer import sole_writer
+from hanline.data.set_writer import PARTIAL, sole_writer
 from hanline.errors import HanlineError
 from hanline.parallel import ordered_map
 from hanline.progress import progress
 
 logger = logging.getLogger(__name__)
-_AT_A_TIME = 1024
+# Raise it whenever decode_image or to_pixels come to give other pixels.
+_VERSION = 1
+# A task for another process has at most so many images, and bytes of pixels.
+_IMAGES_A_TASK, _BYTES_A_TASK = 1024, 4 * 2**20
 # So many images are decoded before other processes have started.
 _ALONE = 20_000
+SUFFIX = ".pixels"
 
 
 class ReadyPixels:
-    """The pixels of a set's images, by number; see :func:`ready_pixels`.
+    """The pixels of a set's first images, by number; see :func:`make_ready_pixels`.
 
-    It can be pickled and forked: each process maps the file for itself.
+    Pickled, it takes no pixels along: whoever loads it maps the file for itself.
 
     Attributes:
         damaged: the numbers of the images that could not be decoded, which have no pixels.
+
+    Raises:
+        HanlineError: the file is gone.
     """
 
     def __init__(self, file: Path, count: int, image_format: ImageFormat) -> None:
         self.file = file
         self.shape = (count, *_shape(image_format))
-        flags = np.fromfile(file, dtype=bool, count=count, offset=KEY_SIZE)
-        self.damaged = frozenset(np.flatnonzero(flags).tolist())
-        self._mapped: np.ndarray | None = None
+        self._map()
 
     def __getitem__(self, number: int) -> np.ndarray:
         """uint8 (H, W, C), not to be written to."""
-        if self._mapped is None:
-            offset = KEY_SIZE + self.shape[0]
-            mapped = np.memmap(self.file, np.uint8, mode="r", offset=offset, shape=self.shape)
-            # A plain view of the map: each row of a memmap costs ten times as much to make.
-            self._mapped = np.asarray(mapped)
-        pixels: np.ndarray = self._mapped[number]
+        pixels: np.ndarray = self._pixels[number]
         return pixels
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_mapped": None}
+        return {"file": self.file, "shape": self.shape}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__dict__ |= state
+        self._map()
+
+    def _map(self) -> None:
+        count = self.shape[0]
+        self.damaged: frozenset[int] = frozenset()
+        self._pixels = np.zeros(self.shape, np.uint8)
+        if not count:
+            return
+        try:
+            flags = np.fromfile(self.file, dtype=bool, count=count, offset=KEY_SIZE)
+            mapped = np.memmap(
+                self.file, np.uint8, mode="r", offset=KEY_SIZE + count, shape=self.shape
+            )
+        except OSError as error:
+            raise HanlineError(
+                f"the ready pixels {self.file} are gone: {error.strerror}; start again, and they "
+                "are made again"
+            ) from error
+        self.damaged = frozenset(np.flatnonzero(flags).tolist())
+        # A plain view of the map: each row of a memmap takes ten times as long.
+        self._pixels = np.asarray(mapped)
 
 
 @dataclass(frozen=True)
@@ -65,23 +93,28 @@ class _Job:
     """What is asked for.
 
     Attributes:
-        key: at the beginning of a file that has it.
-        name: of that file.
+        key: stands at the beginning of the file.
+        question: how the names of all files begin that answer the same for states of the set.
     """
 
     store: LMDBStore
     image_format: ImageFormat
     count: int
     key: bytes
-    name: str
+    question: str
+
+    @property
+    def name(self) -> str:
+        """Of the file: no other state of the set has the same, so that none is ever replaced."""
+        return f"{self.question}-{self.key.hex()[:12]}{SUFFIX}"
 
     @property
     def size(self) -> int:
         """Of the file, in bytes."""
-        return KEY_SIZE + self.count * (1 + int(np.prod(_shape(self.image_format))))
+        return KEY_SIZE + self.count * (1 + prod(_shape(self.image_format)))
 
 
-def ready_pixels(store: LMDBStore, image_format: ImageFormat, count: int) -> ReadyPixels:
+def make_ready_pixels(store: LMDBStore, image_format: ImageFormat, count: int) -> ReadyPixels:
     """The pixels of a set's first images: from an earlier run, or made now.
 
     Args:
@@ -90,18 +123,20 @@ def ready_pixels(store: LMDBStore, image_format: ImageFormat, count: int) -> Rea
         count: how many images.
 
     Raises:
-        HanlineError: there is no room for them.
+        HanlineError: they cannot be kept.
     """
-    facts = {**asdict(image_format), "count": count}
-    key, name = key_of(store, "pixels", facts, "uint8", ".pixels")
-    job = _Job(store, image_format, count, key, name)
+    facts = {
+        **asdict(image_format),
+        **{"count": count, "version": _VERSION, "pillow": PIL.__version__},
+    }
+    job = _Job(store, image_format, count, *key_of(store, "pixels", facts, "uint8"))
     found = _found(job)
     if found is None:
+        file = _writable(job)
         # Of several processes of a run one makes the file, and the others wait for it.
-        with sole_writer(_writable(job)):
+        with sole_writer(file.with_name(job.question)):
             found = _found(job)
             if found is None:
-                file = _writable(job)
                 _make(file, job)
                 found = ReadyPixels(file, count, image_format)
     return found
@@ -112,10 +147,10 @@ def _found(job: _Job) -> ReadyPixels | None:
         try:
             with file.open("rb") as content:
                 sound = content.read(KEY_SIZE) == job.key and file.stat().st_size == job.size
-            if sound:
-                return ReadyPixels(file, job.count, job.image_format)
         except OSError:
             continue
+        if sound:
+            return ReadyPixels(file, job.count, job.image_format)
     return None
 
 
@@ -123,22 +158,15 @@ def _writable(job: _Job) -> Path:
     """Where the file goes."""
     problem = None
     for file in places(job.store, job.name):
+        trial = file.with_name(f"{job.question}.{secrets.token_hex(4)}.trial")
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            trial = file.with_name(f"{file.name}.{secrets.token_hex(4)}.partial")
             trial.touch()
             trial.unlink()
         except OSError as error:
             problem = error
-            continue
-        room = shutil.disk_usage(file.parent).free
-        if room < job.size:
-            raise HanlineError(
-                f"the ready pixels of {job.store.path} take {job.size / 2**20:,.0f} MiB, but the "
-                f"disk of {file.parent} has {room / 2**20:,.0f} left: free some space, or set "
-                "data.ready_pixels=false, which decodes the images in every epoch"
-            )
-        return file
+        else:
+            return file
     raise HanlineError(
         f"the ready pixels of {job.store.path} can be kept neither in its folder nor in the cache "
         f"folder of the user: {problem}; data.ready_pixels=false does without them"
@@ -146,7 +174,18 @@ def _writable(job: _Job) -> Path:
 
 
 def _make(file: Path, job: _Job) -> None:
-    aside = file.with_name(f"{file.name}.{secrets.token_hex(4)}.partial")
+    # What earlier runs that were killed, and earlier states of the set, have left.
+    for old in file.parent.glob(f"{job.question}-*{SUFFIX}*"):
+        with suppress(OSError):  # on Windows, what another run has mapped stays
+            old.unlink()
+    room = shutil.disk_usage(file.parent).free
+    if room < job.size:
+        raise HanlineError(
+            f"the ready pixels of {job.store.path} take {job.size / 2**20:,.0f} MiB, but the "
+            f"disk of {file.parent} has {room / 2**20:,.0f} left: free some space, or set "
+            "data.ready_pixels=false, which decodes the images in every epoch"
+        )
+    aside = file.with_name(file.name + PARTIAL)
     try:
         with aside.open("wb") as content:
             _write(content, job)
@@ -167,19 +206,20 @@ def _make(file: Path, job: _Job) -> None:
 def _write(content: BinaryIO, job: _Job) -> None:
     damaged = np.zeros(job.count, dtype=bool)
     content.write(job.key)
-    content.write(damaged.tobytes())
-    starts = range(0, job.count, _AT_A_TIME)
-    numbers = (range(start, min(start + _AT_A_TIME, job.count)) for start in starts)
+    content.write(damaged.data)
+    at_a_time = max(1, min(_IMAGES_A_TASK, _BYTES_A_TASK // prod(_shape(job.image_format))))
+    starts = range(0, job.count, at_a_time)
+    tasks = (range(start, min(start + at_a_time, job.count)) for start in starts)
     decode = partial(_decoded, job.store, job.image_format)
     done = 0
     with progress("decoding images", job.count) as advance:
-        for pixels, broken in ordered_map(decode, numbers, 1 if job.count <= _ALONE else 0):
-            content.write(pixels.tobytes())
+        for pixels, broken in ordered_map(decode, tasks, 1 if job.count <= _ALONE else 0):
+            content.write(pixels.data)
             damaged[done + np.asarray(broken, dtype=int)] = True
             done += len(pixels)
             advance(len(pixels))
     content.seek(KEY_SIZE)
-    content.write(damaged.tobytes())
+    content.write(damaged.data)
 
 
 def _decoded(

@@ -41,7 +41,8 @@ def indexed(
         dtype: of the array's values.
         walk: makes the array, which has one dimension.
     """
-    key, name = key_of(store, what, facts, dtype.__name__, ".index")
+    key, question = key_of(store, what, facts, dtype.__name__)
+    name = f"{question}.index"
     for file in places(store, name):
         with suppress(OSError):
             content = memoryview(file.read_bytes())
@@ -65,16 +66,17 @@ def indexed(
 
 
 def key_of(
-    store: LMDBStore, what: str, facts: Mapping[str, object], dtype: str, suffix: str
+    store: LMDBStore, what: str, facts: Mapping[str, object], dtype: str
 ) -> tuple[bytes, str]:
-    """What tells the answer to a question about a set as it is now, and the name of its file.
+    """What tells a question about a set as it is now, and how a file with the answer is called.
 
     Returns:
-        ``KEY_SIZE`` bytes, which are others when the set has changed; and a name, which is not.
+        ``KEY_SIZE`` bytes, which are others when the set has changed; and a name without a suffix,
+        which stays.
     """
     asked = json.dumps([_VERSION, what, dtype, facts], sort_keys=True)
-    name = f"{what}-{hashlib.sha256(asked.encode()).hexdigest()[:12]}{suffix}"
-    return hashlib.sha256(f"{asked} {json.dumps(store.identity())}".encode()).digest(), name
+    question = f"{what}-{hashlib.sha256(asked.encode()).hexdigest()[:12]}"
+    return hashlib.sha256(f"{asked} {json.dumps(store.identity())}".encode()).digest(), question
 
 
 def places(store: LMDBStore, name: str) -> Iterator[Path]:

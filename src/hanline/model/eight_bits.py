@@ -91,7 +91,8 @@ def in_eight_bits(recognizer: Recognizer) -> Recognizer:
     missing -= ranges.keys()
     if missing:
         raise HanlineError(
-            f"the ranges for 8 bits lack {', '.join(sorted(missing))}: they are of another model"
+            f"the ranges for 8 bits lack {', '.join(sorted(missing)[:3])}"
+            f"{' …' if len(missing) > 3 else ''}: they are of another model, or of another version"
         )
     reading.feature_extraction = _EightBitFeatures(plan, ranges, reading.feature_extraction)
     prediction = cast(CTCPrediction, reading.prediction)

@@ -114,8 +114,8 @@ class Reader:
         except HanlineError as error:
             if precision == "int8":
                 raise
-            # Bounds of a file that another version has written.
-            logger.warning("not reading in 8 bits: %s", error)
+            # Perhaps another version has written the file.
+            logger.warning("not reading in 8 bits, which hanline export int8=true mends: %s", error)
             return recognizer
 
     @overload
