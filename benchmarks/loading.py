@@ -49,8 +49,9 @@ def rows(given: argparse.Namespace) -> Iterable[Row]:
         path = write_lmdb(folder / "set", given.samples)
         # No process may open a set twice.
         dtrb_path = shutil.copytree(path, folder / "dtrb")
-        # A byte of the set is read once, a pixel written once.
-        sample_bytes = size_of(path / "data.mdb") / given.samples + HEIGHT * WIDTH
+        # A byte of the set is read once, a pixel written once; ready pixels are read instead.
+        pixels = HEIGHT * WIDTH
+        sample_bytes = size_of(path / "data.mdb") / given.samples + pixels
         own = partial(hanline_loader, path, given.batch_size)
         loaders = [own, partial(own, ready_pixels=True)]
         if given.dtrb:
@@ -58,13 +59,16 @@ def rows(given: argparse.Namespace) -> Iterable[Row]:
         with one_core():
             alone = in_turns(*(side(loader(0), given) for loader in loaders))
         with_workers = in_turns(*(side(loader(WORKERS), given) for loader in loaders))
-        limits = [copy_rate(threads) / sample_bytes for threads in (1, WORKERS)]
-    for how, rates, limit in (
-        ("one core", alone, limits[0]),
-        (f"{WORKERS} workers", with_workers, limits[1]),
+        copies = [copy_rate(threads) for threads in (1, WORKERS)]
+    for how, rates, copy in (
+        ("one core", alone, copies[0]),
+        (f"{WORKERS} workers", with_workers, copies[1]),
     ):
         decoded, ready, *theirs = rates
-        for what, rate in (("load", decoded), ("load ready pixels", ready)):
+        for what, rate, moved in (
+            ("load", decoded, sample_bytes),
+            ("load ready pixels", ready, 2 * pixels),
+        ):
             yield Row(
                 f"{what}, {how}",
                 "images/s",
@@ -72,7 +76,7 @@ def rows(given: argparse.Namespace) -> Iterable[Row]:
                 theirs[0] if theirs else None,
                 "DTRB",
                 goal=4.0 if how == "one core" else None,
-                limit=limit,
+                limit=copy / moved,
                 limited_by="bytes",
             )
     yield Row(

@@ -1,6 +1,7 @@
 """Where the time of a training step goes, operator by operator.
 
-    python benchmarks/profile_step.py [--model NAME] [--steps N] [--before] [--dtrb PATH]
+    python benchmarks/profile_step.py [--model NAME] [--steps N] [--operators N]
+        [--before | --dtrb PATH]
 
 The step is that of benchmarks/training.py. With --before it is without what has made it faster
 since: freed memory is given back to the system, and the optimiser goes from tensor to tensor. With
@@ -26,6 +27,8 @@ def main() -> None:
     parser.add_argument("--before", action="store_true")
     dtrb_argument(parser)
     given = parser.parse_args()
+    if given.before and given.dtrb:
+        parser.error("--before is about Hanline's step, --dtrb about DTRB's")
     print(describe_machine())
     make = partial(dtrb_step, given.dtrb) if given.dtrb else partial(own_step, plain=given.before)
     step: Step = make(given.model)
@@ -45,7 +48,7 @@ def main() -> None:
         milliseconds = operator.self_cpu_time_total / 1000 / given.steps
         table.add_row(operator.key, f"{milliseconds:.1f}", f"{operator.count / given.steps:.0f}")
     all_time = sum(operator.self_cpu_time_total for operator in averages) / 1000 / given.steps
-    table.add_row("all", f"{all_time:.1f}", "")
+    table.add_row("all operators", f"{all_time:.1f}", "")
     Console(width=120).print(table)
     print(f"without the profiler: {1000 * unprofiled:.1f} ms a step")
 
