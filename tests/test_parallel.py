@@ -30,6 +30,34 @@ if __name__ == "__main__":
     list(ordered_map(work, tasks(), processes=2))
 """
 
+# Two data workers, whose batches are larger than a pipe holds and which nobody takes any more.
+DATA_PROGRAM = """
+import os, sys, time
+from pathlib import Path
+import torch
+from torch.utils.data import Dataset
+from hanline.data.datamodule import outlast_the_step
+from hanline.data.dataset import Batch
+from hanline.data.loader import BatchLoader
+
+class Large(Dataset):
+    def __getitems__(self, indices):
+        Path(f"{os.getpid()}.worker").touch()
+        return Batch(torch.zeros(1, 1, 1000, 1000, dtype=torch.uint8), ["가"])
+
+if __name__ == "__main__":
+    loader = BatchLoader(
+        Large(),
+        batch_sampler=[[i] for i in range(100)],
+        num_workers=2,
+        worker_init_fn=outlast_the_step,
+        multiprocessing_context=sys.argv[1],
+    )
+    batches = iter(loader)
+    next(batches)
+    time.sleep(1000)
+"""
+
 
 def negated(number):
     time.sleep(0.01 * (number % 3))
@@ -54,9 +82,13 @@ def test_a_workers_error_is_raised_here(processes):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-def test_workers_end_with_a_killed_parent(tmp_path):
-    (tmp_path / "program.py").write_text(PROGRAM, encoding="utf-8")
-    parent = subprocess.Popen([sys.executable, "program.py"], cwd=tmp_path)
+@pytest.mark.parametrize(
+    ("program", "arguments"),
+    [(PROGRAM, []), (DATA_PROGRAM, ["fork"]), (DATA_PROGRAM, ["spawn"])],
+)
+def test_workers_end_with_a_killed_parent(program, arguments, tmp_path):
+    (tmp_path / "program.py").write_text(program, encoding="utf-8")
+    parent = subprocess.Popen([sys.executable, "program.py", *arguments], cwd=tmp_path)
     try:
         workers = wait_for(lambda: len(found := {*tmp_path.glob("*.worker")}) == 2 and found)
         time.sleep(1)

@@ -41,7 +41,7 @@ def ordered_map(
         return
     context = multiprocessing.get_context("spawn")
     waiting: deque[Future[Result]] = deque()
-    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_end_with_parent)
+    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=end_with_parent)
     try:
         for task in tasks:
             waiting.append(pool.submit(function, task))
@@ -53,10 +53,11 @@ def ordered_map(
         pool.shutdown(cancel_futures=True)
 
 
-def _end_with_parent() -> None:
-    """Have a worker end when its parent does.
+def end_with_parent() -> None:
+    """Have a worker process end when its parent does.
 
-    A parent that gets SIGKILL cannot end its workers, and they would wait for tasks for ever.
+    A parent that gets SIGKILL cannot end its workers, and they would wait for ever: for tasks, or
+    for their results to be taken.
     """
 
     def wait() -> None:

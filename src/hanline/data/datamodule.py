@@ -24,7 +24,7 @@ from hanline.data.loader import BatchLoader
 from hanline.data.sampling import LikeWidthBatches, LikeWidths, TrainingBatches, ValidationBatches
 from hanline.data.shards import complete
 from hanline.errors import HanlineError
-from hanline.parallel import available_cpus
+from hanline.parallel import available_cpus, end_with_parent
 from hanline.synthesis.drawing import Synthesis
 from hanline.text.charset import Charset
 from hanline.text.corpus import Corpus, describe_counts
@@ -227,6 +227,7 @@ def outlast_the_step(worker: int) -> None:
     run. The first one finishes its step and saves the state, which it cannot without its workers;
     then it ends them. Only on Linux can a process tell who sent it a signal.
     """
+    end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
