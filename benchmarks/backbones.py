@@ -5,8 +5,8 @@
 
 The recipe is experiment=headline_quick, its schedule cut to the time; each model has a learning
 rate of its own, and what needs a fixed width has 480 pixels. A FOLDER has lines and a gt.txt.
-Training takes all cores. The speed of reading is that of the last FOLDER on one core, files and all,
-in bfloat16 where the processor multiplies in it.
+Training takes all cores. The speed of reading is that of the last FOLDER on one core, files and
+all, in bfloat16 where the processor multiplies in it.
 """
 
 import argparse

@@ -78,7 +78,7 @@ def growths(given: argparse.Namespace) -> Iterable[Growth]:
         packed = {}
         for count in sizes_up_to(given.packed):
             source = write_folder(folder / f"words-{count}", count)
-            packed[count] = count / max(hanline_pack(source, folder / "set") for _ in range(3))
+            packed[count] = count / max(hanline_pack(source, folder / "set", 1) for _ in range(3))
         yield Growth("pack", SAMPLES, packed)
     for work in ("loss", "decoding"):
         for axis, seconds in (

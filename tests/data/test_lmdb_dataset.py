@@ -10,7 +10,7 @@ from PIL import Image
 
 from hanline.data.dataset import Batch, LabelRules, LMDBDataset
 from hanline.data.images import ImageFormat, decode_image, to_pixels
-from hanline.data.loader import BatchLoader
+from hanline.data.loader import _PIPED, BatchLoader
 from hanline.errors import HanlineError
 from hanline.text.charset import Charset, named_charset
 
@@ -215,6 +215,23 @@ class TestWorkers:
         assert len({process for process, _ in words}) == 2
         # And in this one, besides.
         assert data.__getitems__([1])[1] == [f"{os.getpid()} 1"]
+
+    @pytest.mark.parametrize("context", ["fork", "spawn"])
+    def test_batches_of_any_size_come_whole(self, make_set, encode, context):
+        random = np.random.default_rng(0)
+        pixels = random.integers(0, 256, (2, 800, 900), dtype=np.uint8)
+        images = {i: encode(Image.fromarray(pixels[i])) for i in range(2)}
+        image_format = ImageFormat(800, 900, 1, False)
+        data = dataset(make_set("set", ["가", "나"], images), image_format=image_format)
+        loader = BatchLoader(
+            data, batch_sampler=[[0], [1, 0]], num_workers=1, multiprocessing_context=context
+        )
+        small, large = loader
+        assert small.images.nbytes < _PIPED < large.images.nbytes
+        for batch, places in ((small, [0]), (large, [1, 0])):
+            assert np.array_equal(batch.images[:, 0], pixels[places])
+            assert batch.images.is_contiguous(memory_format=torch.channels_last)
+            assert batch.labels == [["가", "나"][place] for place in places]
 
     def test_two_data_sets_on_one_set(self, make_set):
         path = make_set("set", LABELS)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -14,10 +14,10 @@ from hanline.errors import HanlineError
 
 @dataclass(frozen=True)
 class Parcel:
-    """A batch on its way from a worker.
+    """A small batch on its way from a worker, through its pipe.
 
-    It goes through the worker's pipe. A tensor would go through shared memory, for whose handle
-    both processes have to answer each other several times: a tenth of the time of a batch of words.
+    A tensor would go through shared memory, which copies less, but for whose handle both processes
+    have to answer each other several times: a tenth of the time of a batch of words.
 
     Attributes:
         pixels: uint8 (B, H, W, C).
@@ -57,14 +57,18 @@ class BatchLoader(DataLoader[Batch]):
                 passed_over += 1
             else:
                 sound += 1
-                # Pinned, it is open already.
+                # Large or pinned, it is open already.
                 yield parcel.open() if isinstance(parcel, Parcel) else parcel
         if passed_over and not sound:
             raise HanlineError("every image of the set is damaged; the warnings above name them")
 
 
-def _pack(batch: Any) -> Parcel | None:
+# Batches of so many bytes go through the pipe; for larger ones shared memory is faster.
+_PIPED = 2**20
+
+
+def _pack(batch: Any) -> Parcel | Batch | None:
     """The collation of what is a batch already."""
-    if batch is None:
-        return None
+    if batch is None or batch.images.nbytes > _PIPED:
+        return cast(Batch | None, batch)
     return Parcel(batch.images.permute(0, 2, 3, 1).numpy(), batch.labels)
