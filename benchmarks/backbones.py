@@ -131,7 +131,7 @@ def run_training(settings: Sequence[str], until: int | None = None) -> list[tupl
         *("trainer.log_every_n_steps=5", *settings),
     ]
     times: list[tuple[int, float]] = []
-    printed = []
+    printed: list[str] = []
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8"
     ) as process:

@@ -53,7 +53,7 @@ def rows(given: argparse.Namespace) -> Iterable[Row]:
         pixels = HEIGHT * WIDTH
         sample_bytes = size_of(path / "data.mdb") / given.samples + pixels
         own = partial(hanline_loader, path, given.batch_size)
-        loaders = [own, partial(own, ready_pixels=True)]
+        loaders: list[Callable[[int], Loader]] = [own, partial(own, ready_pixels=True)]
         if given.dtrb:
             loaders.append(dtrb_loaders(given.dtrb, dtrb_path, given.batch_size))
         with one_core():

@@ -56,6 +56,8 @@ def hanline_pack(source: Path, target: Path, processes: int) -> float:
     shutil.rmtree(target, ignore_errors=True)
     start = time.perf_counter()
     report = pack(source / GT, target, processes=processes)
+    # Only a shard can be there already.
+    assert report
     return report.packed / (time.perf_counter() - start)
 
 

@@ -59,7 +59,9 @@ def rows(given: argparse.Namespace) -> Iterator[Row]:
     for model in given.models:
         steps = given.steps if "vgg" in model else max(1, given.steps // 4)
         with contextlib.ExitStack() as open_until_done:
-            sides = [own_step, *([partial(dtrb_step, given.dtrb)] if given.dtrb else [])]
+            sides: list[Callable[[str], Step]] = [own_step]
+            if given.dtrb:
+                sides.append(partial(dtrb_step, given.dtrb))
             rates = in_turns(
                 *(open_until_done.enter_context(process_of(side, model, steps)) for side in sides),
                 rounds=given.rounds,

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
@@ -118,7 +118,7 @@ def dtrb_dataset(checkout: Path) -> tuple[type, type, SimpleNamespace]:
     return module.LmdbDataset, module.AlignCollate, options
 
 
-def dtrb_packing(checkout: Path) -> SimpleNamespace:
+def dtrb_packing(checkout: Path) -> ModuleType:
     """DTRB's create_lmdb_dataset.py."""
     _stand_in_for_missing()
     return dtrb_module(checkout, "create_lmdb_dataset")
@@ -134,7 +134,9 @@ def _stand_in_for_missing() -> None:
         try:
             __import__(name)
         except ImportError:
-            sys.modules[name] = SimpleNamespace(**needed)
+            stand_in = ModuleType(name)
+            vars(stand_in).update(needed)
+            sys.modules[name] = stand_in
 
 
 def size_of(path: Path) -> int:
