@@ -118,6 +118,8 @@ def plot(found: list[Growth], path: Path) -> None:
     """One picture an axis, both scales logarithmic."""
     from matplotlib import pyplot
 
+    # Text stays text, and the same figures give the same file.
+    pyplot.rcParams |= {"svg.fonttype": "none", "svg.hashsalt": "hanline"}
     axes = list(dict.fromkeys(growth.axis for growth in found))
     figure, pictures = pyplot.subplots(1, len(axes), figsize=(4 * len(axes), 3.4))
     for axis, picture in zip(axes, pictures, strict=True):
@@ -131,7 +133,7 @@ def plot(found: list[Growth], path: Path) -> None:
     pictures[0].set_ylabel("seconds")
     pictures[1].set_ylabel("seconds an image")
     figure.tight_layout()
-    figure.savefig(path)
+    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
 if __name__ == "__main__":

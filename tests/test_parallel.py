@@ -43,7 +43,7 @@ from hanline.data.loader import BatchLoader
 class Large(Dataset):
     def __getitems__(self, indices):
         Path(f"{os.getpid()}.worker").touch()
-        return Batch(torch.zeros(1, 1, 1000, 1000, dtype=torch.uint8), ["가"])
+        return Batch(torch.zeros(1, 1, 700, 1000, dtype=torch.uint8), ["가"])
 
 if __name__ == "__main__":
     loader = BatchLoader(

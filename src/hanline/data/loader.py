@@ -64,7 +64,7 @@ class BatchLoader(DataLoader[Batch]):
 
 
 # Batches of so many bytes go through the pipe; for larger ones shared memory is faster.
-_PIPED = 2**20
+_PIPED = 3 * 2**18
 
 
 def _pack(batch: Any) -> Parcel | Batch | None:
