@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+BENCH := .venv/.bench_installed
 EASYOCR := .venv-easyocr/.installed
 
 .PHONY: help demo crawl-demo test lint bench clean
@@ -25,7 +26,7 @@ crawl-demo: $(INSTALLED)  ## two days of crawling a news site on this machine; a
 test: lint $(EASYOCR)  ## everything that must hold: style, types, tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-bench: $(INSTALLED)  ## every benchmark; DTRB=path of a checkout to compare with
+bench: $(BENCH)  ## every benchmark; DTRB=path of a checkout to compare with
 	$(BIN)/python benchmarks/all.py $(if $(DTRB),--dtrb $(DTRB))
 
 lint: $(INSTALLED)  ## style and types alone
@@ -41,6 +42,11 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	$(BIN)/python -m pip install --quiet -c constraints.txt --no-deps trdg
 	touch $(INSTALLED)
+
+# What the benchmarks compare with and draw their plot with.
+$(BENCH): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,bench]'
+	touch $(BENCH)
 
 # An environment of its own: pip finds no python-bidi that suits both easyocr and trdg.
 $(EASYOCR): pyproject.toml constraints.txt
