@@ -227,11 +227,12 @@ def outlast_the_step(worker: int) -> None:
     run. The first one finishes its step and saves the state, which it cannot without its workers;
     then it ends them. Only on Linux can a process tell who sent it a signal.
     """
-    end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
+        # Before any thread starts: one in which it were not blocked would get it.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         threading.Thread(target=_end_for_parent, daemon=True).start()
+    end_with_parent()
 
 
 def _end_for_parent() -> None:
