@@ -238,6 +238,7 @@ def data():
             "train_dir": str(train),
             "validation_dir": str(validation or train),
             "drawn_dir": "nothing",
+            "ready_pixels": False,
             "train_samples": None,
             "validation_samples": None,
             "select_data": None,
