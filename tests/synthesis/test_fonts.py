@@ -130,6 +130,13 @@ class TestFindFonts:
         assert [f.path for f in found] == [named]
         assert [f.path for f in find_fonts(str(named), "가", 0.5)] == [named]
 
+    def test_a_font_of_the_system_may_be_named_by_its_file(self, system, make_font):
+        named = make_font("system/deep/er/latin.ttf", "AB")
+        make_font("system/other.ttf", "가")
+        assert [f.path for f in find_fonts("latin.ttf", "가", 0.5)] == [named]
+        with pytest.raises(HanlineError, match="absent"):
+            find_fonts("absent.ttf", "가", 0.5)
+
     def test_a_link_is_no_second_font(self, system, make_font):
         (system / "z.ttf").symlink_to(make_font("system/a.ttf", "A"))
         assert [f.name for f in find_fonts("system", "A", 1)] == ["a.ttf"]

@@ -37,8 +37,8 @@ def find_fonts(
     Args:
         source: ``system`` takes the fonts that the system has installed; ``bundled`` those that
             come with Python packages; ``auto`` the system's, or the bundled ones where the system
-            has none that is fit; anything else is a font file or folder. Of a list of these, each
-            has the same share of the texts.
+            has none that is fit; anything else is a font file or folder, or the file name of one
+            of the system's. Of a list of these, each has the same share of the texts.
         characters: what is to be drawn.
         min_coverage: the share of ``characters``, from 0 to 1, that a font must have. A font file
             that ``source`` names is taken whatever it has.
@@ -57,7 +57,7 @@ def find_fonts(
             f"synthesis.min_font_coverage is {min_coverage}: it must lie between 0 and 1"
         )
     search = _Search(frozenset(characters), min_coverage, without)
-    names = [source] if isinstance(source, str) else list(source)
+    names = [_found(name) for name in ([source] if isinstance(source, str) else source)]
     # A file that is named is not one of a folder's, wherever in the list they stand.
     files_first = sorted(range(len(names)), key=lambda i: not Path(names[i]).expanduser().is_file())
     found = {i: search.look_for(names[i]) for i in files_first}
@@ -281,7 +281,8 @@ class _Search:
             return self._fit([place])
         raise HanlineError(
             f"synthesis.fonts names {name!r}, and there is no such file or folder; it takes "
-            "'auto', 'system', 'bundled', a font file or folder, or a list of these"
+            "'auto', 'system', 'bundled', a font file or folder, the file name of a font of the "
+            "system, or a list of these"
         )
 
     def _fit(self, places: Iterable[Path]) -> list[Font]:
@@ -325,6 +326,16 @@ class _Search:
 
 
 _SUFFIXES = (".ttf", ".otf", ".ttc", ".otc")
+
+
+def _found(name: str) -> str:
+    """The path of a font of the system whose file name is given; anything else as it is."""
+    if Path(name).suffix.lower() in _SUFFIXES and not Path(name).expanduser().exists():
+        for folder in system_folders():
+            for path in sorted(folder.rglob("*")):
+                if path.name == name:
+                    return str(path)
+    return name
 
 
 def _read(path: Path) -> list[Font]:
