@@ -25,6 +25,7 @@ from rich.table import Table
 
 from hanline import Reader
 from hanline.data.image_folder import GT, read_gt
+from hanline.memory import keep_freed_memory
 from hanline.text.metrics import Comparison, uniform
 
 
@@ -64,6 +65,8 @@ def hanline(images: list[Path], checkpoint: str) -> Result:
     torch.set_num_threads(1)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    # As hanline predict has it.
+    keep_freed_memory()
     reader = Reader(checkpoint, device="cpu")
     texts = [reading.text for reading in reader.read(images)]
     # A few lines are read in a moment: as often as it takes to be timed.

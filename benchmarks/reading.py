@@ -28,6 +28,7 @@ from training import (
     process_of,
 )
 
+from hanline.memory import keep_freed_memory
 from hanline.model.eight_bits import in_eight_bits, measure_ranges, multiplies_eight_bits
 from hanline.model.precision import best_precision
 from hanline.parallel import available_cpus
@@ -80,6 +81,7 @@ def rows(given: argparse.Namespace) -> Iterator[Row]:
 
 def own_reading(dtype: torch.dtype, model: str) -> Callable[[], object]:
     """A batch read as `hanline predict` reads it."""
+    keep_freed_memory()
     recognizer = own_module(model)[0].recognizer.eval()
     images = batch()
     if dtype == torch.int8:

@@ -27,6 +27,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from hanline.data.dataset import Batch
+from hanline.memory import keep_freed_memory
 from hanline.model.lightning_module import RecognizerModule
 from hanline.model.precision import best_precision
 from hanline.model.recognizer import Recognizer
@@ -34,7 +35,6 @@ from hanline.parallel import available_cpus
 from hanline.tasks.application import CONF
 from hanline.tasks.train import make_recognizer
 from hanline.text.charset import Charset
-from hanline.training.memory import keep_freed_memory
 
 GOALS = {
     "none_vgg_bilstm_ctc": 2.2,

@@ -9,8 +9,8 @@ from hanline import atomic
 from hanline.errors import HanlineError
 from hanline.model.precision import ReadingPrecision
 from hanline.reading.evaluation import as_json, evaluate, print_evaluation
-from hanline.reading.reader import Reader
 from hanline.tasks.application import run
+from hanline.tasks.reading import make_reader
 
 
 @dataclass
@@ -35,13 +35,7 @@ def main() -> None:
 
 def evaluate_and_report(config: DictConfig) -> None:
     """Evaluate, print the figures, and write all of them to ``evaluation.json``."""
-    reader = Reader(
-        config.checkpoint,
-        config.device,
-        config.batch_size,
-        config.precision,
-        config.straighten,
-    )
+    reader = make_reader(config)
     evaluation = evaluate(reader, Path(config.dataset), config.fold_case)
     print_evaluation(evaluation, config.confusions)
     output = Path(config.output_dir) / "evaluation.json"

@@ -11,9 +11,10 @@ from hanline.data.image_folder import GT, read_gt
 from hanline.model.precision import ReadingPrecision
 from hanline.progress import progress
 from hanline.reading.evaluation import compare, summary
-from hanline.reading.reader import Reader, image_files
+from hanline.reading.reader import image_files
 from hanline.reading.readings_report import print_readings, write_readings
 from hanline.tasks.application import run
+from hanline.tasks.reading import make_reader
 
 
 @dataclass
@@ -38,13 +39,7 @@ def predict(config: DictConfig) -> None:
     """Read, print and write the readings; exit with 1 if an image could not be read."""
     place = Path(config.image_dir)
     files = image_files(place)
-    reader = Reader(
-        config.checkpoint,
-        config.device,
-        config.batch_size,
-        config.precision,
-        config.straighten,
-    )
+    reader = make_reader(config)
     root = place if place.is_dir() else place.parent
     paths = [printable(file.relative_to(root)) for file in files]
     labels = known_labels(root)

@@ -8,10 +8,10 @@ import torch
 from pytorch_lightning.accelerators import CPUAccelerator
 
 from hanline.data.datamodule import TextImageData
+from hanline.memory import keep_freed_memory
 from hanline.model.lightning_module import RecognizerModule
 from hanline.model.recognizer import Recognizer
 from hanline.parallel import available_cpus
-from hanline.training.memory import keep_freed_memory
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ import pytest
 PAGES_TOUCHED_ANEW = """
 import resource, sys
 import torch
-from hanline.training.memory import keep_freed_memory
+from hanline.memory import keep_freed_memory
 
 def faults(times):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

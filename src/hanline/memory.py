@@ -1,4 +1,4 @@
-"""How the process's memory is handed out while a processor trains."""
+"""How the process's memory is handed out while a processor trains or reads."""
 
 import ctypes
 import sys
@@ -10,9 +10,9 @@ _NEVER, _THRESHOLDS = -1, (1 << 30, 32 << 20)
 
 
 def keep_freed_memory() -> bool:
-    """Have the process keep the memory that a step frees, for the next step.
+    """Have the process keep the memory that a batch frees, for the next batch.
 
-    glibc gives large blocks back to the system as soon as they are freed. Every step would get its
+    glibc gives large blocks back to the system as soon as they are freed. Every batch would get its
     activations anew, page by page, and a page's first touch costs more than what is computed on it.
     Only glibc is known to do so; with others, and on other systems, nothing changes.
 
