@@ -182,7 +182,11 @@ class Reader:
         if isinstance(line, ImageError):
             return None
         try:
-            level = straightened(_thumbnail(_opened(line.picture)))
+            opened = _opened(line.picture)
+            if self.image_format.channels == 1:
+                # It would be grey at last; so there is a third to turn.
+                opened = opened.convert("L")
+            level = straightened(_thumbnail(opened))
         except ImageError:
             return None  # a file that has gone since it was read first
         return to_pixels(level, self.image_format) if level else None
