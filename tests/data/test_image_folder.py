@@ -39,8 +39,8 @@ class TestReadGt:
     def test_plain(self, gt, tmp_path):
         rows = list(read_gt(gt("a/1.png\t가나\nb.png\t다 라\n".encode())))
         assert rows == [
-            Row(1, tmp_path / "a/1.png", "가나"),
-            Row(2, tmp_path / "b.png", "다 라"),
+            Row(1, str(tmp_path / "a/1.png"), "가나"),
+            Row(2, str(tmp_path / "b.png"), "다 라"),
         ]
 
     def test_from_windows(self, gt, tmp_path):
@@ -48,8 +48,8 @@ class TestReadGt:
         text = f"images\\01\\a.png\t가 나  다\r\nb.png\t{nfd}\r\n"
         rows = list(read_gt(gt(text.encode("utf-8-sig"))))
         assert rows == [
-            Row(1, tmp_path / "images/01/a.png", "가 나 다"),
-            Row(2, tmp_path / "b.png", unicodedata.normalize("NFC", nfd)),
+            Row(1, str(tmp_path / "images/01/a.png"), "가 나 다"),
+            Row(2, str(tmp_path / "b.png"), unicodedata.normalize("NFC", nfd)),
         ]
 
     def test_a_file_whose_name_holds_a_back_slash(self, gt, tmp_path):
@@ -69,10 +69,10 @@ class TestReadGt:
     def test_bad_rows_say_what_is_wrong(self, gt, tmp_path):
         content = "a.png A\nb.png\t\nc.png\t \u200b\nd.png\tD\n".encode()
         assert list(read_gt(gt(content))) == [
-            Row(1, Path("a.png A"), "", "no tab between path and label"),
-            Row(2, tmp_path / "b.png", "", "empty label"),
-            Row(3, tmp_path / "c.png", "", "empty label"),
-            Row(4, tmp_path / "d.png", "D"),
+            Row(1, "a.png A", "", "no tab between path and label"),
+            Row(2, str(tmp_path / "b.png"), "", "empty label"),
+            Row(3, str(tmp_path / "c.png"), "", "empty label"),
+            Row(4, str(tmp_path / "d.png"), "D"),
         ]
 
     def test_a_line_too_long_for_a_name_is_a_bad_row_alone(self, gt):
