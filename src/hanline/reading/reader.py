@@ -1,6 +1,7 @@
 """Reads image files with a trained recogniser."""
 
 import logging
+import math
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -129,18 +130,24 @@ class Reader:
         return list(self.readings(images))
 
     def readings(self, images: Iterable[Picture]) -> Iterator[Reading]:
-        """Read images as they come, which may be without end; one reading for each, in order."""
+        """Read images as they come, which may be without end; one reading for each, in order.
+
+        Some two thousand are taken before the first reading is given where widths follow them: the
+        more of them there are, the more have the same width and are read together.
+        """
         remaining = iter(images)
         waiting: deque[Future[list[_Line | ImageError]]] = deque()
-        # Of more lines, more have the same width and are read together.
-        at_a_time = self.batch_size * (1 if self.image_format.width else 4)
+        size = min(_PIECE, self.batch_size)
+        pieces = math.ceil(self.batch_size / size) * (1 if self.image_format.width else 16)
         with ThreadPoolExecutor(available_cpus()) as pool:
             while True:
-                while len(waiting) < 3 and (batch := list(islice(remaining, at_a_time))):
-                    waiting.append(pool.submit(self._decode, batch))
+                # While some are read, as many are decoded.
+                while len(waiting) < 2 * pieces and (piece := list(islice(remaining, size))):
+                    waiting.append(pool.submit(self._decode, piece))
                 if not waiting:
                     return
-                yield from self._read_batch(waiting.popleft().result())
+                together = [waiting.popleft() for _ in range(min(pieces, len(waiting)))]
+                yield from self._read_batch([line for some in together for line in some.result()])
 
     def batches(self, images: Iterable[Picture]) -> Iterator[torch.Tensor]:
         """Images as what is read of them, uint8 (B, C, H, W), those of one width together."""
@@ -214,6 +221,8 @@ class _Line:
     picture: Picture
 
 
+# So many images at most are decoded by a thread at a time.
+_PIECE = 32
 # What is read with less confidence a character is looked at again, straightened.
 _UNSURE = 0.93
 # Pixels of height beyond which a line shows no more.
