@@ -7,6 +7,7 @@ import torch
 
 from hanline.errors import HanlineError
 from hanline.model.recognizer import build_stage
+from hanline.model.sequence_modeling.bilstm import BiLSTM
 from hanline.model.stage import Prediction, Stage
 
 STAGES = list(itertools.product(("none", "tps"), ("vgg", "rcnn", "resnet", "compact")))
@@ -52,6 +53,17 @@ def test_the_answer_for_an_image_does_not_depend_on_its_batch(stages, settled):
         (text,), (confidence,) = recognizer.read(images[i : i + 1])
         assert text == texts[i]
         assert confidence == pytest.approx(confidences[i], rel=1e-3)
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_lines_of_several_lengths_through_the_lstms_together(precision):
+    torch.manual_seed(5)
+    lstms = BiLSTM(in_channels=6, hidden_size=8, out_channels=5, layers=2)
+    inputs = [torch.randn(lines, steps, 6) for lines, steps in [(2, 7), (1, 12), (3, 1)]]
+    with torch.no_grad(), torch.autocast("cpu", precision, enabled=precision != torch.float32):
+        together = lstms.forward_all(inputs)
+        for given, alone in zip(together, map(lstms, inputs), strict=True):
+            torch.testing.assert_close(given, alone)
 
 
 @pytest.mark.parametrize("stages", SETTLED, ids=IDS)

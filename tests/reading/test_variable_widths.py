@@ -18,6 +18,20 @@ def reader(make_recognizer):
     return Reader(recognizer, "cpu", batch_size=4, precision="32-true")
 
 
+@pytest.fixture
+def calls(reader, monkeypatch):
+    """The shapes of the batches that are read together, as they are."""
+    calls = []
+    read_all = reader.recognizer.read_all
+
+    def watched(batches):
+        calls.append([tuple(images.shape) for images in batches])
+        return read_all(batches)
+
+    monkeypatch.setattr(reader.recognizer, "read_all", watched)
+    return calls
+
+
 def noise(width, seed):
     pixels = np.random.default_rng(seed).integers(0, 256, (32, width), dtype=np.uint8)
     return Image.fromarray(pixels)
@@ -36,20 +50,20 @@ def test_a_reading_does_not_depend_on_what_shares_its_batch(reader):
         assert turned.text == reading.text
 
 
-def test_lines_of_like_width_share_a_batch(reader, monkeypatch):
-    shapes = []
-    read = reader.recognizer.read
-
-    def watched(images):
-        shapes.append(tuple(images.shape))
-        return read(images)
-
-    monkeypatch.setattr(reader.recognizer, "read", watched)
+def test_lines_of_like_width_share_a_batch(reader, calls):
     reader.read([noise(width, 0) for width in (318, 319, 320, 321, 322, 900, 64)])
+    shapes = [shape for call in calls for shape in call]
     assert sorted(count for count, _, _, _ in shapes) == [1, 1, 1, 4]
     assert len({width for _, _, _, width in shapes}) == 3
     # Twice as wide, half as many: the memory stays even.
     assert all(count * width <= 4 * LINES.usual_width for count, _, _, width in shapes if count > 1)
+
+
+def test_lines_of_unlike_widths_are_read_apart(reader, calls):
+    reader.read([noise(width, 0) for width in (100, 900, 110, 320, 118)])
+    widths = [[width for _, _, _, width in call] for call in calls]
+    assert [len(call) for call in widths] == [3, 1, 1]
+    assert widths == [sorted(call) for call in widths]
 
 
 @pytest.mark.parametrize("height", [20, 32, 120])

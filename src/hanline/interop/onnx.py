@@ -252,6 +252,10 @@ class OnnxRecognizer:
         )
         return self
 
+    def read_all(self, batches: Sequence[Tensor]) -> list[tuple[list[str], list[float]]]:
+        """Batches (B, C, H, W), each of its own width → what :meth:`read` gives for each."""
+        return [self.read(images) for images in batches]
+
     def read(self, images: Tensor) -> tuple[list[str], list[float]]:
         """Images, uint8 (B, C, H, W) → B texts and their confidences, between 0 and 1."""
         try:

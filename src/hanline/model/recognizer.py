@@ -1,6 +1,6 @@
 """The recogniser: the four stages one after another, and the charset they read in."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -78,12 +78,15 @@ class Recognizer(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """Images (B, C, H, W), uint8 or already in [−1, 1], → features (B, T, D')."""
+        modeled: Tensor = self.sequence_modeling(self._extracted(images))
+        return modeled
+
+    def _extracted(self, images: Tensor) -> Tensor:
         if images.dtype == torch.uint8:
             images = images.float().div_(127.5).sub_(1)
         images = images.contiguous(memory_format=torch.channels_last)
-        features = self.feature_extraction(self.transformation(images))
-        modeled: Tensor = self.sequence_modeling(features.contiguous())
-        return modeled
+        features: Tensor = self.feature_extraction(self.transformation(images))
+        return features.contiguous()
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, C, H, W) → raw scores (B, T, classes)."""
@@ -99,6 +102,12 @@ class Recognizer(nn.Module):
     def read(self, images: Tensor) -> tuple[list[str], list[float]]:
         """Images (B, C, H, W) → B texts and their confidences, between 0 and 1."""
         return self.prediction.read(self.features(images))
+
+    @torch.inference_mode()
+    def read_all(self, batches: Sequence[Tensor]) -> list[tuple[list[str], list[float]]]:
+        """Batches (B, C, H, W), each of its own width → what :meth:`read` gives for each."""
+        features = [self._extracted(images) for images in batches]
+        return [self.prediction.read(some) for some in self.sequence_modeling.forward_all(features)]
 
 
 def build_stage(config: Mapping[str, Any], **handed_in: Any) -> Stage:

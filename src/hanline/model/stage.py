@@ -1,7 +1,7 @@
 """What every stage of a recogniser is; the package's docstring has the shapes."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
@@ -14,6 +14,13 @@ class Stage(nn.Module):
     """
 
     out_channels: int
+
+    def forward_all(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """What ``forward`` gives for each of several inputs, whose shapes may differ.
+
+        A stage that is faster with all of them at once has its own way.
+        """
+        return [self(some) for some in inputs]
 
 
 class Prediction(Stage):

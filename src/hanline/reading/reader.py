@@ -4,7 +4,7 @@ import logging
 import math
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -54,6 +54,8 @@ class Reading:
 # (H, W), (H, W, 3) or (H, W, 4) of uint8 or as Pillow has it.
 Picture = str | Path | bytes | np.ndarray | Image.Image
 Checkpoint = str | Path | Recognizer | OnnxRecognizer
+# Which of the images given, and its pixels (H, W, C).
+_Numbered = tuple[int, np.ndarray]
 
 
 class Reader:
@@ -198,16 +200,39 @@ class Reader:
             return None  # a file that has gone since it was read first
         return to_pixels(level, self.image_format) if level else None
 
-    def _read_lines(self, lines: Sequence[tuple[int, np.ndarray]]) -> Iterator[tuple[int, Reading]]:
-        """Read numbered pixels (H, W, C), those of one width together."""
-        for width, like in _by_width(lines).items():
-            size = max(1, self.batch_size * self.image_format.usual_width // width)
+    def _read_lines(self, lines: Sequence[_Numbered]) -> Iterator[tuple[int, Reading]]:
+        """Read numbered pixels (H, W, C): those of one width in batches, like ones together."""
+        for batches in self._together(_by_width(lines)):
+            stacked = [
+                _stacked([pixels for _, pixels in batch]).to(self.device) for batch in batches
+            ]
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.in_bfloat16):
+                results = self.recognizer.read_all(stacked)
+            for batch, (texts, confidences) in zip(batches, results, strict=True):
+                for (number, _), text, confidence in zip(batch, texts, confidences, strict=True):
+                    yield number, Reading(text, confidence)
+
+    def _together(self, of_width: Mapping[int, list[_Numbered]]) -> Iterator[list[list[_Numbered]]]:
+        """Batches of lines of one width, those of like widths together, narrow ones first.
+
+        Together they have as many pixels as a batch of usual lines.
+        """
+        pixels = self.batch_size * self.image_format.usual_width
+        together: list[list[_Numbered]] = []
+        room, narrowest = 0, 1
+        for width, like in of_width.items():
+            size = max(1, pixels // width)
             for start in range(0, len(like), size):
-                numbers, batch = zip(*like[start : start + size], strict=True)
-                images = _stacked(batch).to(self.device)
-                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.in_bfloat16):
-                    texts, confidences = self.recognizer.read(images)
-                yield from zip(numbers, map(Reading, texts, confidences), strict=True)
+                batch = like[start : start + size]
+                room -= len(batch) * width
+                if together and (room < 0 or width > _LIKE * narrowest):
+                    yield together
+                    together = []
+                if not together:
+                    room, narrowest = pixels - len(batch) * width, width
+                together.append(batch)
+        if together:
+            yield together
 
 
 @dataclass(frozen=True)
@@ -225,6 +250,8 @@ class _Line:
 _PIECE = 32
 # What is read with less confidence a character is looked at again, straightened.
 _UNSURE = 0.93
+# Widths up to so many times the narrowest one's are alike.
+_LIKE = 1.25
 # Pixels of height beyond which a line shows no more.
 _TALL = 96
 
@@ -235,11 +262,9 @@ def _thumbnail(image: Image.Image) -> Image.Image:
     return image.resize((max(1, round(image.width * _TALL / image.height)), _TALL))
 
 
-def _by_width(
-    lines: Iterable[tuple[int, np.ndarray]],
-) -> dict[int, list[tuple[int, np.ndarray]]]:
+def _by_width(lines: Iterable[_Numbered]) -> dict[int, list[_Numbered]]:
     """Numbered pixels (H, W, C), by W."""
-    of_width: dict[int, list[tuple[int, np.ndarray]]] = {}
+    of_width: dict[int, list[_Numbered]] = {}
     for index, pixels in lines:
         of_width.setdefault(pixels.shape[1], []).append((index, pixels))
     return dict(sorted(of_width.items()))

@@ -1,3 +1,6 @@
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor, nn
 
 from hanline.model.stage import Stage
@@ -31,3 +34,42 @@ class BiLSTM(Stage):
             # torch would copy its weights for each image.
             features = linear(lstm(features)[0].transpose(0, 1)).transpose(0, 1)
         return features
+
+    def forward_all(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """Features (B, T, D) of several T → what ``forward`` gives for each.
+
+        A processor spends most of a step on fetching the weights, so the lines of all inputs take
+        it together. Either direction begins at an end of its line, and so never meets what fills
+        up the shorter ones.
+        """
+        if torch.is_grad_enabled() or len(inputs) == 1 or inputs[0].device.type != "cpu":
+            return super().forward_all(inputs)
+        features = list(inputs)
+        for lstm, linear in zip(self.lstms, self.linears, strict=True):
+            assert isinstance(lstm, nn.LSTM)
+            there = _one_direction(lstm, features, 0)
+            back = _one_direction(lstm, [some.flip(1) for some in features], 1)
+            pairs = zip(there, back, strict=True)
+            states = [
+                torch.cat([first, second.flip(1)], 2).flatten(0, 1) for first, second in pairs
+            ]
+            steps = linear(torch.cat(states)).split([len(some) for some in states])
+            features = [
+                some.view(*before.shape[:2], -1)
+                for some, before in zip(steps, features, strict=True)
+            ]
+        return features
+
+
+def _one_direction(lstm: nn.LSTM, inputs: Sequence[Tensor], direction: int) -> list[Tensor]:
+    """The states of one direction of an LSTM for each of several inputs (B, T, D)."""
+    lines, steps = sum(map(len, inputs)), max(some.shape[1] for some in inputs)
+    filled = inputs[0].new_zeros(lines, steps, inputs[0].shape[2])
+    pieces = filled.split([len(some) for some in inputs])
+    for piece, some in zip(pieces, inputs, strict=True):
+        piece[:, : some.shape[1]] = some
+    start = filled.new_zeros(1, lines, lstm.hidden_size)
+    weights = tuple(lstm.all_weights[direction])
+    states = torch.lstm(filled, (start, start), weights, True, 1, 0.0, False, False, True)[0]
+    pieces = states.split([len(some) for some in inputs])
+    return [piece[:, : some.shape[1]] for piece, some in zip(pieces, inputs, strict=True)]
