@@ -6,8 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -26,12 +25,11 @@ def ordered_map(
     """``map`` over worker processes that never runs far ahead of whoever takes the results.
 
     Args:
-        function: what is done; it and the tasks must pickle, since workers are spawned on every
-            system.
+        function: what each worker does; it and the tasks must pickle, since workers are spawned
+            on every system.
         tasks: taken as they are needed, so they may be endless.
-        processes: how many work, of which this one is one, alone until another has started, and
-            then whenever it would wait otherwise; 0 takes every CPU. A process of joblib's always
-            works alone.
+        processes: how many workers; 1 works in this process, 0 takes every CPU. A process of
+            joblib's always works alone.
 
     Yields:
         The results in the order of the tasks. An error in a worker is raised here.
@@ -42,41 +40,17 @@ def ordered_map(
         yield from map(function, tasks)
         return
     context = multiprocessing.get_context("spawn")
-    waiting: deque[_Job[Task, Result]] = deque()
-    pool = ProcessPoolExecutor(processes - 1, mp_context=context, initializer=end_with_parent)
+    waiting: deque[Future[Result]] = deque()
+    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=end_with_parent)
     try:
-        starting = [pool.submit(available_cpus) for _ in range(processes - 1)]
         for task in tasks:
-            if not any(worker.done() for worker in starting):
-                yield function(task)
-                continue
-            waiting.append(_Job(task, pool.submit(function, task)))
+            waiting.append(pool.submit(function, task))
             if len(waiting) >= 4 * processes:
-                yield _first_result(function, waiting)
+                yield waiting.popleft().result()
         while waiting:
-            yield _first_result(function, waiting)
+            yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-@dataclass
-class _Job(Generic[Task, Result]):
-    task: Task
-    future: Future[Result]
-
-
-def _first_result(function: Callable[[Task], Result], waiting: deque[_Job[Task, Result]]) -> Result:
-    """The first job's result; until it is there, jobs that no worker has begun are done here."""
-    while not waiting[0].future.done():
-        untouched = next((job for job in waiting if job.future.cancel()), None)
-        if not untouched:
-            break
-        untouched.future = Future()
-        try:
-            untouched.future.set_result(function(untouched.task))
-        except Exception as error:
-            untouched.future.set_exception(error)
-    return waiting.popleft().future.result()
 
 
 def end_with_parent() -> None:
