@@ -59,6 +59,21 @@ def test_lines_of_like_width_share_a_batch(reader, calls):
     assert all(count * width <= 4 * LINES.usual_width for count, _, _, width in shapes if count > 1)
 
 
+def test_endless_lines_are_taken_as_they_are_needed(reader):
+    taken = 0
+
+    def endless():
+        nonlocal taken
+        while True:
+            taken += 1
+            yield noise(100 + taken % 50, 0)
+
+    readings = reader.readings(endless())
+    next(readings)
+    assert taken == 16 * 4
+    readings.close()
+
+
 def test_lines_of_unlike_widths_are_read_apart(reader, calls):
     reader.read([noise(width, 0) for width in (100, 900, 110, 320, 118)])
     widths = [[width for _, _, _, width in call] for call in calls]

@@ -134,14 +134,15 @@ class Reader:
     def readings(self, images: Iterable[Picture]) -> Iterator[Reading]:
         """Read images as they come, which may be without end; one reading for each, in order.
 
-        Some two thousand are taken before the first reading is given where widths follow them: the
-        more of them there are, the more have the same width and are read together.
+        Where widths follow the images, 16 times ``batch_size`` of them are taken before the first
+        reading is given: the more there are, the more have the same width and are read together.
         """
         remaining = iter(images)
         waiting: deque[Future[list[_Line | ImageError]]] = deque()
         size = min(_PIECE, self.batch_size)
-        pieces = math.ceil(self.batch_size / size) * (1 if self.image_format.width else 16)
-        with ThreadPoolExecutor(available_cpus()) as pool:
+        pieces = math.ceil(self.batch_size / size) * (1 if self.image_format.width else 8)
+        pool = ThreadPoolExecutor(available_cpus())
+        try:
             while True:
                 # While some are read, as many are decoded.
                 while len(waiting) < 2 * pieces and (piece := list(islice(remaining, size))):
@@ -150,6 +151,9 @@ class Reader:
                     return
                 together = [waiting.popleft() for _ in range(min(pieces, len(waiting)))]
                 yield from self._read_batch([line for some in together for line in some.result()])
+        finally:
+            # Whoever stops does not wait for what nobody will read.
+            pool.shutdown(cancel_futures=True)
 
     def batches(self, images: Iterable[Picture]) -> Iterator[torch.Tensor]:
         """Images as what is read of them, uint8 (B, C, H, W), those of one width together."""
