@@ -214,10 +214,16 @@ class TextImageData(pl.LightningDataModule):
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.num_workers > 0,
             worker_init_fn=outlast_the_step,
+            multiprocessing_context=_CONTEXT if self.num_workers else None,
             # Without one of its own, a loader would draw from the generator that the model's
             # random numbers come from, and a resumed run would draw others.
             generator=torch.Generator().manual_seed(self.seed),
         )
+
+
+# On Linux a worker outlasts SIGTERM by blocking it before it has a thread of its own. One that is
+# not forked has threads of its libraries by then.
+_CONTEXT = "fork" if sys.platform == "linux" else None
 
 
 def outlast_the_step(worker: int) -> None:
