@@ -133,7 +133,9 @@ class TestFindFonts:
     def test_a_font_of_the_system_may_be_named_by_its_file(self, system, make_font):
         named = make_font("system/deep/er/latin.ttf", "AB")
         make_font("system/other.ttf", "가")
+        (system / "latin.ttf").mkdir()
         assert [f.path for f in find_fonts("latin.ttf", "가", 0.5)] == [named]
+        assert [f.path for f in find_fonts("LATIN.TTF", "가", 0.5)] == [named]
         with pytest.raises(HanlineError, match="absent"):
             find_fonts("absent.ttf", "가", 0.5)
 

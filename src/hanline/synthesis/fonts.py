@@ -333,7 +333,8 @@ def _found(name: str) -> str:
     if Path(name).suffix.lower() in _SUFFIXES and not Path(name).expanduser().exists():
         for folder in system_folders():
             for path in sorted(folder.rglob("*")):
-                if path.name == name:
+                # As file names are compared on Windows and macOS.
+                if path.name.casefold() == name.casefold() and path.is_file():
                     return str(path)
     return name
 
