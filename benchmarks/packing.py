@@ -52,8 +52,8 @@ def rows(given: argparse.Namespace) -> Iterable[Row]:
         )
 
 
-# A second process imports what the first one's script does, which for `hanline pack` is little: in
-# this script's process it would be torch.
+# A second process imports what the first one's script does. For `hanline pack` that is next to
+# nothing; in this script's own process it would be torch.
 PACK = """
 import sys, time
 from pathlib import Path

@@ -47,6 +47,15 @@ class TestPack:
         assert names(tmp_path / "out") == ["set"]
         assert names(tmp_path / "out" / "set") == ["data.mdb", "lock.mdb", "provenance.json"]
 
+    def test_a_large_image_is_kept_whole(self, folder, tmp_path):
+        gt = folder("images/large.png\t큰 것\n")
+        pixels = np.random.default_rng(3).integers(0, 256, (400, 900), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "in" / "images" / "large.png")
+        content = (tmp_path / "in" / "images" / "large.png").read_bytes()
+        assert len(content) > 2**18
+        pack(gt, tmp_path / "set", processes=1)
+        assert samples(tmp_path / "set") == [(content, "큰 것")]
+
     def test_from_windows(self, folder, tmp_path, grey):
         nfd = unicodedata.normalize("NFD", "대한민국 만세")
         gt = folder(f"images\\1.png\t{nfd}\r\nimages\\2.png\t둘  셋 \r\n".encode("utf-8-sig"))
