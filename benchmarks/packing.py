@@ -1,6 +1,6 @@
 """A folder of word images and its gt.txt → an LMDB set: ``hanline pack`` and DTRB's own script.
 
-    python benchmarks/packing.py --dtrb PATH [--images N]
+    python benchmarks/packing.py --dtrb PATH [--images N ...]
 
 Both decode every image to see that it can be, and write the same samples.
 """
@@ -22,15 +22,20 @@ from hanline.data.lmdb_store import LMDBStore
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     dtrb_argument(parser)
-    parser.add_argument("--images", type=int, default=16_500)
+    parser.add_argument("--images", type=int, nargs="+", default=[16_500, 100_000])
     parser.add_argument("--processes", type=int, default=0, help="of hanline pack")
 
 
 def rows(given: argparse.Namespace) -> Iterable[Row]:
+    for images in given.images:
+        yield from rows_of(images, given)
+
+
+def rows_of(images: int, given: argparse.Namespace) -> Iterable[Row]:
     with temporary_folder() as folder:
-        source = write_folder(folder / "words", given.images)
+        source = write_folder(folder / "words", images)
         # Each byte is read from a file and written to another.
-        limit = given.images / (2 * size_of(source) / copy_rate(2))
+        limit = images / (2 * size_of(source) / copy_rate(2))
         sides = [lambda: hanline_pack(source, folder / "hanline", given.processes)]
         if given.dtrb:
             sides.append(lambda: dtrb_pack(given.dtrb, source, folder / "dtrb"))
@@ -41,7 +46,7 @@ def rows(given: argparse.Namespace) -> Iterable[Row]:
             check_equal(folder / "hanline", folder / "dtrb")
     for what, rate, goal in (("two cores", ours, 2.0), ("one core", alone, None)):
         yield Row(
-            f"pack {given.images:,} images, {what}",
+            f"pack {images:,} images, {what}",
             "images/s",
             rate,
             theirs[0] if theirs else None,
