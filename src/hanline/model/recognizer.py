@@ -98,10 +98,9 @@ class Recognizer(nn.Module):
         loss: Tensor = self.prediction.loss(self.features(images), labels)
         return loss
 
-    @torch.inference_mode()
     def read(self, images: Tensor) -> tuple[list[str], list[float]]:
         """Images (B, C, H, W) → B texts and their confidences, between 0 and 1."""
-        return self.prediction.read(self.features(images))
+        return self.read_all([images])[0]
 
     @torch.inference_mode()
     def read_all(self, batches: Sequence[Tensor]) -> list[tuple[list[str], list[float]]]:
