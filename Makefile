@@ -3,7 +3,6 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 BENCH := .venv/.bench_installed
-EASYOCR := .venv-easyocr/.installed
 
 .PHONY: help demo crawl-demo test lint bench clean
 
@@ -23,7 +22,7 @@ crawl-demo: $(INSTALLED)  ## two days of crawling a news site on this machine; a
 	$(BIN)/python crawler/demo.py
 
 # One thread each: more of them than there are cores wait for one another, ten times as long.
-test: lint $(EASYOCR)  ## everything that must hold: style, types, tests
+test: lint  ## everything that must hold: style, types, tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 bench: $(BENCH)  ## every benchmark; DTRB=path of a checkout to compare with
@@ -47,12 +46,6 @@ $(INSTALLED): pyproject.toml constraints.txt
 $(BENCH): $(INSTALLED)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,bench]'
 	touch $(BENCH)
-
-# An environment of its own: pip finds no python-bidi that suits both easyocr and trdg.
-$(EASYOCR): pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv-easyocr
-	.venv-easyocr/bin/python -m pip install --quiet -c constraints.txt -e '.[easyocr]'
-	touch $(EASYOCR)
 
 # Of data/ only the drawn sets, whose names end in a hash: crawled headlines live there too.
 FOUR := [0-9a-f][0-9a-f][0-9a-f][0-9a-f]

@@ -1,11 +1,8 @@
 """Small recognisers of DTRB's 24 architectures, whose readings are sure and differ by image."""
 
-import os
-from pathlib import Path
-
 import pytest
 import torch
-from architectures import HANGUL, ROOT
+from architectures import HANGUL
 from torch import nn
 
 from hanline.model.recognizer import Recognizer
@@ -85,16 +82,6 @@ def recognizer_of(images):
         return recognizer.eval()
 
     return make
-
-
-@pytest.fixture(scope="session")
-def easyocr_python():
-    """The Python of the environment with EasyOCR, which `make test` makes."""
-    place = Path(os.environ.get("HANLINE_EASYOCR", ROOT / ".venv-easyocr"))
-    python = place / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    if not python.is_file():
-        pytest.skip(f"there is no environment with EasyOCR in {place}: `make test` makes it")
-    return python
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
-"""Networks of EasyOCR come in and go out, with the real package in its own environment."""
+"""Networks of EasyOCR come in and go out, with the real package."""
 
 import json
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from hanline.interop.easyocr import network_characters, write_easyocr
 from hanline.model.checkpoint import load_recognizer, save_recognizer
 
 OURS = ("compact", "None_VGG_BiLSTM_CTC", "TPS_ResNet_None_CTC", "None_RCNN_BiLSTM_CTC")
-# Run in EasyOCR's environment, where it alone takes seconds to start. EasyOCR's own classes, with
+# Run in a process of its own: EasyOCR takes seconds to start. EasyOCR's own classes, with
 # weights by a formula, since the real ones are a download, and the command that imports them; then
 # what it reads with the networks of a folder.
 PROGRAM = """
@@ -57,7 +58,7 @@ print(json.dumps(texts))
 
 
 @pytest.fixture(scope="module")
-def place(easyocr_python, recognizer_of, make_recognizer, images, tmp_path_factory):
+def place(recognizer_of, make_recognizer, images, tmp_path_factory):
     """A folder with networks of ours in EasyOCR's format and as checkpoints, with images, and with
     what the program above made of them: its output is in ``out``."""
     place = tmp_path_factory.mktemp("easyocr")
@@ -79,7 +80,7 @@ def place(easyocr_python, recognizer_of, make_recognizer, images, tmp_path_facto
         write_easyocr(place / "network" / f"{name}.pth", recognizer)
     given = {"networks": OURS, "images": sorted(map(str, (place / "images").iterdir()))}
     done = subprocess.run(
-        [easyocr_python, "-c", PROGRAM],
+        [sys.executable, "-c", PROGRAM],
         cwd=place,
         capture_output=True,
         text=True,
@@ -99,7 +100,7 @@ def place(easyocr_python, recognizer_of, make_recognizer, images, tmp_path_facto
     ],
 )
 def test_its_own_networks_come_in(place, network, said):
-    """With the characters of the installed package, by the command in its environment."""
+    """With the characters of the installed package."""
     assert said in (place / "out").read_text("utf-8")
     recognizer = load_recognizer(place / f"{network}.ckpt")
     assert recognizer.spec["image"] == {
@@ -143,6 +144,7 @@ def test_a_name_that_python_cannot_import(recognizer_of, tmp_path):
         write_easyocr(tmp_path / "best-1.pth", recognizer)
 
 
-def test_without_the_package_it_is_told_how_to_go_on():
+def test_without_the_package_it_is_told_how_to_go_on(monkeypatch):
+    monkeypatch.setitem(sys.modules, "easyocr", None)
     with pytest.raises(HanlineError, match=r"\.\[easyocr\].*charset=easyocr_korean_g2"):
         network_characters("korean_g2")
