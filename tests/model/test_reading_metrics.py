@@ -57,3 +57,28 @@ def test_a_huge_loss_stays_huge():
     for _ in range(100):
         metrics.update(["가"], ["나"], torch.tensor([1e30]), torch.tensor([1]))
     assert metrics.compute()["loss"] == pytest.approx(1e6)
+
+
+@pytest.mark.parametrize("batch", [1, 192, 5000, 20_000])
+def test_nothing_is_left_out_however_much_comes_at_a_time(batch):
+    """Nor counted twice by asking in between, nor by asking for the figures of a batch."""
+    metrics = ReadingMetrics()
+    for start in range(0, 20_000, batch):
+        numbers = range(start, min(start + batch, 20_000))
+        labels = ["가" * (1 + number % 3) for number in numbers]
+        texts = ["나" if n % 4 == 0 else label for n, label in zip(numbers, labels, strict=True)]
+        losses = torch.full((len(numbers),), 0.25)
+        metrics.update(labels, texts, losses, torch.ones(len(numbers), dtype=torch.int64))
+        if start <= 5000:
+            assert metrics.compute()["samples"] == numbers.stop
+    figures = {name: float(value) for name, value in metrics.compute().items()}
+    assert figures["samples"] == 20_000
+    assert figures["accuracy"] == 75
+    assert figures["loss"] == 0.25
+    one = metrics(["가"], ["나"], torch.tensor([4.0]), torch.tensor([1]))
+    assert one["accuracy"] == 0
+    assert metrics.compute()["samples"] == 20_001
+    metrics.reset()
+    metrics.update(["가"], ["가"], torch.tensor([4.0]), torch.tensor([1]))
+    assert metrics.compute()["accuracy"] == 100
+    assert metrics.compute()["samples"] == 1

@@ -77,5 +77,5 @@ class TestComparison:
             assert getattr(whole, name) == sum(getattr(part, name) for part in parts)
 
     def test_a_reading_must_stand_for_each_label(self):
-        with pytest.raises(ValueError, match="shorter"):
+        with pytest.raises(ValueError, match="2 labels, but 1 readings"):
             Comparison.of(["가", "나"], ["가"])

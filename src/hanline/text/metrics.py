@@ -2,8 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
+from operator import ne
 
+import numpy as np
 from rapidfuzz.distance import Levenshtein
+from rapidfuzz.process import cpdist
 
 from hanline.text.cleaning import normalize
 
@@ -41,18 +45,17 @@ class Comparison:
 
     @classmethod
     def of(cls, labels: Sequence[str], texts: Sequence[str]) -> "Comparison":
-        correct = distance = 0
-        similarity = 0.0
-        for label, text in zip(labels, texts, strict=True):
-            if label == text:
-                correct += 1
-                similarity += bool(label)
-                continue
-            edits = Levenshtein.distance(label, text)
-            distance += edits
-            if label and text:
-                similarity += 1 - edits / max(len(label), len(text))
-        return cls(len(labels), correct, similarity, distance, sum(map(len, labels)))
+        if len(labels) != len(texts):
+            raise ValueError(f"{len(labels)} labels, but {len(texts)} readings")
+        is_wrong = list(map(ne, labels, texts))
+        wrong = list(compress(labels, is_wrong)), list(compress(texts, is_wrong))
+        distances = cpdist(*wrong, scorer=Levenshtein.distance, dtype=np.int32)
+        lengths = [np.fromiter(map(len, side), np.int32, len(side)) for side in wrong]
+        correct = len(labels) - len(distances)
+        both_empty = labels.count("") - wrong[0].count("")
+        similarity = correct - both_empty + float((1 - distances / np.maximum(*lengths)).sum())
+        characters = sum(map(len, labels))
+        return cls(len(labels), correct, similarity, int(distances.sum()), characters)
 
     @property
     def accuracy(self) -> float:
