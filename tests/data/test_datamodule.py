@@ -1,6 +1,8 @@
 import logging
+import re
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -349,6 +351,34 @@ class TestReadyPixels:
         assert ready.training_batches == plain.training_batches
         assert ready.validation_batches == plain.validation_batches
         assert len(list(Path(tree["train_dir"]).rglob("*.pixels"))) == 3
+
+    def test_unasked(self, data, tree, monkeypatch, caplog):
+        """They are kept where they are small, and where they can be."""
+        caplog.set_level(logging.INFO)
+        files = partial(Path(tree["train_dir"]).rglob, "*.pixels")
+        plain = fit(data(**tree, ready_pixels=False))
+        monkeypatch.setattr("hanline.data.datamodule.UNASKED_BYTES", 100)
+        assert fit(data(**tree, ready_pixels=None)).training_batches == plain.training_batches
+        assert not list(files())
+        assert "their pixels would take 0.0 GiB" in caplog.text
+        monkeypatch.undo()
+        with monkeypatch.context() as patched:
+            patched.setattr("hanline.data.ready_pixels._UNASKED_SHARE", 0)
+            assert fit(data(**tree, ready_pixels=None)).training_batches == plain.training_batches
+        assert not list(files())
+        assert re.search("decoded in every epoch: the ready pixels of .* take", caplog.text)
+        assert fit(data(**tree, ready_pixels=None)).training_batches == plain.training_batches
+        assert len(list(files())) == 3
+
+    def test_unasked_there_are_none_without_a_width(self, data, tree):
+        image = IMAGE | {"width": None, "keep_ratio": True}
+        fit(data(**tree, ready_pixels=None, image=image))
+        assert not list(Path(tree["train_dir"]).rglob("*.pixels"))
+
+    def test_asked_for_it_is_an_error_that_they_cannot_be_kept(self, data, tree, monkeypatch):
+        monkeypatch.setattr("hanline.data.ready_pixels.places", lambda store, name: ())
+        with pytest.raises(HanlineError, match=r"data\.ready_pixels=false does without them"):
+            fit(data(**tree, ready_pixels=True))
 
     def test_need_a_width(self, data):
         with pytest.raises(HanlineError, match=r"data.ready_pixels=true needs an image.width"):

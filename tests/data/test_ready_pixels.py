@@ -54,7 +54,10 @@ def first_pixels(path):
 
 
 def opened(*paths, ready=True, **options):
-    return LMDBDataset(paths, FORMAT, RULES, ready_pixels=ready, **options)
+    data = LMDBDataset(paths, FORMAT, RULES, **options)
+    if ready:
+        data.make_ready(unasked=False)
+    return data
 
 
 def file_of(path):
@@ -277,5 +280,37 @@ class TestMaking:
         (file,) = (tmp_path / "cache").iterdir()
         assert file.suffix == ".pixels"
         places.pop()
-        with pytest.raises(HanlineError, match="neither in its folder nor in the cache folder"):
+        with pytest.raises(HanlineError, match=rf"cannot be kept in {tmp_path / 'file'}: "):
             opened(path)
+
+
+class TestUnasked:
+    def test_they_are_those_that_are_asked_for(self, make_set):
+        path = make_set("set", LABELS)
+        store = LMDBStore(path)
+        written = [
+            (make_ready_pixels(store, FORMAT, 60, unasked).file, file_of(path).stat().st_mtime_ns)
+            for unasked in (True, False)
+        ]
+        assert written[0] == written[1]
+
+    def test_not_in_the_users_cache_folder(self, make_set, monkeypatch, tmp_path):
+        path = make_set("set", LABELS)
+        (tmp_path / "file").touch()
+        places = [tmp_path / "file", tmp_path / "cache"]
+        monkeypatch.setattr(
+            "hanline.data.ready_pixels.places", lambda store, name: (p / name for p in places)
+        )
+        with pytest.raises(HanlineError, match=rf"cannot be kept in {tmp_path / 'file'}: "):
+            make_ready_pixels(LMDBStore(path), FORMAT, 60, unasked=True)
+        assert not (tmp_path / "cache").exists()
+
+    def test_not_more_than_a_quarter_of_the_disk(self, make_set, small_disk):
+        path = small_disk("4m") / "set"
+        shutil.move(make_set("set", LABELS * 50), path)
+        store = LMDBStore(path)
+        with pytest.raises(HanlineError, match=r"take 1 MiB, but the disk of .* has [23] left"):
+            make_ready_pixels(store, ImageFormat(16, 30, 1, True), 3000, unasked=True)
+        assert {file.suffix for file in path.iterdir()} == {".json", ".mdb"}
+        make_ready_pixels(store, ImageFormat(16, 30, 1, True), 3000)
+        assert file_of(path)

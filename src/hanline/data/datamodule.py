@@ -21,6 +21,7 @@ from hanline.data.drawn_sets import DrawnSets, choose_texts
 from hanline.data.images import ImageFormat
 from hanline.data.lmdb_store import find_sets
 from hanline.data.loader import BatchLoader
+from hanline.data.ready_pixels import UNASKED_BYTES
 from hanline.data.sampling import LikeWidthBatches, LikeWidths, TrainingBatches, ValidationBatches
 from hanline.data.shards import complete
 from hanline.errors import HanlineError
@@ -53,7 +54,7 @@ class TextImageData(pl.LightningDataModule):
         total_data_usage_ratio: float,
         batch_size: int,
         num_workers: int | None,
-        ready_pixels: bool,
+        ready_pixels: bool | None,
         fold_case: bool,
         unfit_labels: Literal["skip", "error"],
         seed: int,
@@ -119,6 +120,7 @@ class TextImageData(pl.LightningDataModule):
         for name, group in zip(self.select_data or ["training"], self.train_groups, strict=True):
             _tell(name, group)
         self._open_validation()
+        self._make_pixels_ready()
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """The batches that are still to come in this run."""
@@ -194,7 +196,29 @@ class TextImageData(pl.LightningDataModule):
         _tell("validation", self.validation)
 
     def _dataset(self, paths: Sequence[Path], usage_ratio: float = 1.0) -> LMDBDataset:
-        return LMDBDataset(paths, self.image_format, self.rules, usage_ratio, self.ready_pixels)
+        return LMDBDataset(paths, self.image_format, self.rules, usage_ratio)
+
+    def _make_pixels_ready(self) -> None:
+        """Where that is asked for, or nobody said and their pixels are not too many."""
+        if self.ready_pixels is False or self.image_format.width is None:
+            return
+        datasets = [dataset for _, dataset in self._named_datasets()]
+        size = sum(dataset.pixel_bytes for dataset in datasets)
+        unasked = self.ready_pixels is None
+        if unasked and size > UNASKED_BYTES:
+            logger.info(
+                "images are decoded in every epoch: their pixels would take %.1f GiB. With a GPU, "
+                "which might wait for them, try data.ready_pixels=true",
+                size / 2**30,
+            )
+            return
+        try:
+            for dataset in datasets:
+                dataset.make_ready(unasked)
+        except HanlineError as error:
+            if not unasked:
+                raise HanlineError(f"{error}; data.ready_pixels=false does without them") from error
+            logger.info("images are decoded in every epoch: %s", error)
 
     def _named_datasets(self) -> list[tuple[str, LMDBDataset]]:
         names = self.select_data or ["training"]

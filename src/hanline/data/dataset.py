@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import compress, islice
+from math import prod
 from operator import eq
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -27,7 +28,7 @@ from hanline.data.images import (
     to_pixels,
 )
 from hanline.data.lmdb_store import LMDBStore
-from hanline.data.ready_pixels import make_ready_pixels
+from hanline.data.ready_pixels import ReadyPixels, make_ready_pixels, pixel_shape
 from hanline.data.set_index import indexed
 from hanline.errors import HanlineError
 from hanline.text.charset import Charset
@@ -111,7 +112,6 @@ class LMDBDataset(Dataset[Batch]):
         image_format: what the images become.
         rules: which labels are fit.
         usage_ratio: the share of each set that is used, from its beginning.
-        ready_pixels: keep the images decoded and resized; see :mod:`hanline.data.ready_pixels`.
 
     Raises:
         HanlineError: no sample is left, or one is unfit where that is an error.
@@ -123,7 +123,6 @@ class LMDBDataset(Dataset[Batch]):
         image_format: ImageFormat,
         rules: LabelRules,
         usage_ratio: float = 1.0,
-        ready_pixels: bool = False,
     ) -> None:
         self.stores = [LMDBStore(path) for path in paths]
         self.image_format = image_format
@@ -141,11 +140,7 @@ class LMDBDataset(Dataset[Batch]):
                 f"left out {describe_counts(self.unfit)}. The charset has {len(rules.charset)} "
                 f"characters and a label at most {rules.max_length}"
             )
-        self._ready = [
-            make_ready_pixels(store, image_format, self._used(store))
-            for store in self.stores
-            if ready_pixels
-        ]
+        self._ready: list[ReadyPixels] = []
 
     def __len__(self) -> int:
         return int(self._ends[-1])
@@ -154,6 +149,25 @@ class LMDBDataset(Dataset[Batch]):
     def damaged(self) -> int:
         """How many samples could not be decoded so far, in all workers."""
         return int(self._damaged)
+
+    @property
+    def pixel_bytes(self) -> int:
+        """What the sets' images take, decoded and resized to a fixed width."""
+        return sum(map(self._used, self.stores)) * prod(pixel_shape(self.image_format))
+
+    def make_ready(self, unasked: bool) -> None:
+        """Have the images decoded and resized once for all.
+
+        Args:
+            unasked: as :func:`~hanline.data.ready_pixels.make_ready_pixels` has it.
+
+        Raises:
+            HanlineError: their pixels cannot be kept; they are decoded anew as before.
+        """
+        self._ready = [
+            make_ready_pixels(store, self.image_format, self._used(store), unasked)
+            for store in self.stores
+        ]
 
     def __getitem__(self, index: int) -> Batch:
         return self.__getitems__([index])

@@ -13,6 +13,7 @@ import shutil
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import islice
 from math import prod
 from pathlib import Path
 from typing import BinaryIO
@@ -35,6 +36,8 @@ _VERSION = 1
 _IMAGES_A_TASK, _BYTES_A_TASK = 1024, 4 * 2**20
 # So many images are decoded before other processes have started.
 _ALONE = 20_000
+# Unasked, so many bytes are kept for all sets of a run, and so much of a disk's free space.
+UNASKED_BYTES, _UNASKED_SHARE = 4 * 2**30, 1 / 4
 SUFFIX = ".pixels"
 
 
@@ -52,7 +55,7 @@ class ReadyPixels:
 
     def __init__(self, file: Path, count: int, image_format: ImageFormat) -> None:
         self.file = file
-        self.shape = (count, *_shape(image_format))
+        self.shape = (count, *pixel_shape(image_format))
         self._map()
 
     def __getitem__(self, number: int) -> np.ndarray:
@@ -95,6 +98,7 @@ class _Job:
     Attributes:
         key: stands at the beginning of the file.
         question: how the names of all files begin that answer the same for states of the set.
+        unasked: as :func:`make_ready_pixels` has it.
     """
 
     store: LMDBStore
@@ -102,6 +106,7 @@ class _Job:
     count: int
     key: bytes
     question: str
+    unasked: bool
 
     @property
     def name(self) -> str:
@@ -111,16 +116,25 @@ class _Job:
     @property
     def size(self) -> int:
         """Of the file, in bytes."""
-        return KEY_SIZE + self.count * (1 + prod(_shape(self.image_format)))
+        return KEY_SIZE + self.count * (1 + prod(pixel_shape(self.image_format)))
+
+    @property
+    def places(self) -> list[Path]:
+        """Where the file may be, the best first."""
+        return list(islice(places(self.store, self.name), 1 if self.unasked else None))
 
 
-def make_ready_pixels(store: LMDBStore, image_format: ImageFormat, count: int) -> ReadyPixels:
+def make_ready_pixels(
+    store: LMDBStore, image_format: ImageFormat, count: int, unasked: bool = False
+) -> ReadyPixels:
     """The pixels of a set's first images: from an earlier run, or made now.
 
     Args:
         store: the set.
         image_format: of a fixed width.
         count: how many images.
+        unasked: nobody said that they shall be kept; so they are where the set is or nowhere, and
+            where they take a quarter of the free space at most.
 
     Raises:
         HanlineError: they cannot be kept.
@@ -129,7 +143,7 @@ def make_ready_pixels(store: LMDBStore, image_format: ImageFormat, count: int) -
         **asdict(image_format),
         **{"count": count, "version": _VERSION, "pillow": PIL.__version__},
     }
-    job = _Job(store, image_format, count, *key_of(store, "pixels", facts, "uint8"))
+    job = _Job(store, image_format, count, *key_of(store, "pixels", facts, "uint8"), unasked)
     found = _found(job)
     if found is None:
         file = _writable(job)
@@ -143,7 +157,7 @@ def make_ready_pixels(store: LMDBStore, image_format: ImageFormat, count: int) -
 
 
 def _found(job: _Job) -> ReadyPixels | None:
-    for file in places(job.store, job.name):
+    for file in job.places:
         try:
             with file.open("rb") as content:
                 sound = content.read(KEY_SIZE) == job.key and file.stat().st_size == job.size
@@ -157,7 +171,7 @@ def _found(job: _Job) -> ReadyPixels | None:
 def _writable(job: _Job) -> Path:
     """Where the file goes."""
     problem = None
-    for file in places(job.store, job.name):
+    for file in job.places:
         trial = file.with_name(f"{job.question}.{secrets.token_hex(4)}.trial")
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -168,8 +182,8 @@ def _writable(job: _Job) -> Path:
         else:
             return file
     raise HanlineError(
-        f"the ready pixels of {job.store.path} can be kept neither in its folder nor in the cache "
-        f"folder of the user: {problem}; data.ready_pixels=false does without them"
+        f"the ready pixels of {job.store.path} cannot be kept in "
+        f"{' or '.join(str(file.parent) for file in job.places)}: {problem}"
     )
 
 
@@ -179,11 +193,10 @@ def _make(file: Path, job: _Job) -> None:
         with suppress(OSError):  # on Windows, what another run has mapped stays
             old.unlink()
     room = shutil.disk_usage(file.parent).free
-    if room < job.size:
+    if job.size > room * (_UNASKED_SHARE if job.unasked else 1):
         raise HanlineError(
             f"the ready pixels of {job.store.path} take {job.size / 2**20:,.0f} MiB, but the "
-            f"disk of {file.parent} has {room / 2**20:,.0f} left: free some space, or set "
-            "data.ready_pixels=false, which decodes the images in every epoch"
+            f"disk of {file.parent} has {room / 2**20:,.0f} left"
         )
     aside = file.with_name(file.name + PARTIAL)
     try:
@@ -196,7 +209,7 @@ def _make(file: Path, job: _Job) -> None:
     except OSError as error:
         raise HanlineError(
             f"cannot keep the ready pixels of {job.store.path} in {file.parent}: {error}; nothing "
-            "was left there. data.ready_pixels=false does without them"
+            "was left there"
         ) from error
     finally:
         aside.unlink(missing_ok=True)
@@ -207,7 +220,7 @@ def _write(content: BinaryIO, job: _Job) -> None:
     damaged = np.zeros(job.count, dtype=bool)
     content.write(job.key)
     content.write(damaged.data)
-    at_a_time = max(1, min(_IMAGES_A_TASK, _BYTES_A_TASK // prod(_shape(job.image_format))))
+    at_a_time = max(1, min(_IMAGES_A_TASK, _BYTES_A_TASK // prod(pixel_shape(job.image_format))))
     starts = range(0, job.count, at_a_time)
     tasks = (range(start, min(start + at_a_time, job.count)) for start in starts)
     decode = partial(_decoded, job.store, job.image_format)
@@ -226,7 +239,7 @@ def _decoded(
     store: LMDBStore, image_format: ImageFormat, numbers: range
 ) -> tuple[np.ndarray, list[int]]:
     """Pixels, uint8 (N, H, W, C), and which of them are none."""
-    pixels = np.zeros((len(numbers), *_shape(image_format)), dtype=np.uint8)
+    pixels = np.zeros((len(numbers), *pixel_shape(image_format)), dtype=np.uint8)
     broken = []
     for place, (content, _) in enumerate(store.read(numbers)):
         try:
@@ -237,6 +250,7 @@ def _decoded(
     return pixels, broken
 
 
-def _shape(image_format: ImageFormat) -> tuple[int, int, int]:
+def pixel_shape(image_format: ImageFormat) -> tuple[int, int, int]:
+    """H, W and C of all images of a fixed width."""
     assert image_format.width is not None
     return image_format.height, image_format.width, image_format.channels
