@@ -1,8 +1,11 @@
 """Work in processes of its own: results in order, and nothing left behind."""
 
+import os
+import signal
 import subprocess
 import sys
 import time
+from concurrent.futures.process import BrokenProcessPool
 from itertools import count, islice
 from pathlib import Path
 
@@ -13,7 +16,7 @@ from hanline.parallel import ordered_map
 # Two workers that each leave a file of their number. When their parent is killed one of them waits
 # for a task, and the other is in the midst of one.
 PROGRAM = """
-import os, time
+import os, sys, time
 from pathlib import Path
 from hanline.parallel import ordered_map
 
@@ -27,7 +30,7 @@ def tasks():
         time.sleep(1)
 
 if __name__ == "__main__":
-    list(ordered_map(work, tasks(), processes=2))
+    list(ordered_map(work, tasks(), 2, sys.argv[1]))
 """
 
 # Two data workers, whose batches are larger than a pipe holds and which nobody takes any more.
@@ -64,9 +67,14 @@ def negated(number):
     return -number
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-def test_results_come_in_order_of_endless_tasks(processes):
-    results = ordered_map(negated, count(), processes)
+HOW = [(1, "spawn"), (2, "spawn"), (2, "fork")]
+if sys.platform != "linux":
+    HOW.pop()
+
+
+@pytest.mark.parametrize(("processes", "start"), HOW)
+def test_results_come_in_order_of_endless_tasks(processes, start):
+    results = ordered_map(negated, count(), processes, start)
     assert list(islice(results, 20)) == [-number for number in range(20)]
     results.close()
 
@@ -75,16 +83,29 @@ def failing(number):
     raise KeyError(number)
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-def test_a_workers_error_is_raised_here(processes):
+@pytest.mark.parametrize(("processes", "start"), HOW)
+def test_a_workers_error_is_raised_here(processes, start):
     with pytest.raises(KeyError, match="7"):
-        list(ordered_map(failing, [7], processes))
+        list(ordered_map(failing, [7], processes, start))
+
+
+def dying(number):
+    if number == 20:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
+@pytest.mark.parametrize(("processes", "start"), HOW[1:])
+def test_a_worker_that_is_killed_ends_the_work(processes, start):
+    with pytest.raises(BrokenProcessPool):
+        list(ordered_map(dying, count(), processes, start))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 @pytest.mark.parametrize(
     ("program", "arguments"),
-    [(PROGRAM, []), (DATA_PROGRAM, ["fork"]), (DATA_PROGRAM, ["spawn"])],
+    [(program, [start]) for program in (PROGRAM, DATA_PROGRAM) for start in ("fork", "spawn")],
 )
 def test_workers_end_with_a_killed_parent(program, arguments, tmp_path):
     (tmp_path / "program.py").write_text(program, encoding="utf-8")

@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -20,16 +20,20 @@ def available_cpus() -> int:
 
 
 def ordered_map(
-    function: Callable[[Task], Result], tasks: Iterable[Task], processes: int
+    function: Callable[[Task], Result],
+    tasks: Iterable[Task],
+    processes: int,
+    start: Literal["spawn", "fork"] = "spawn",
 ) -> Iterator[Result]:
     """``map`` over worker processes that never runs far ahead of whoever takes the results.
 
     Args:
-        function: what each worker does; it and the tasks must pickle, since workers are spawned
-            on every system.
+        function: what each worker does; it and the tasks must pickle.
         tasks: taken as they are needed, so they may be endless.
         processes: how many workers; 1 works in this process, 0 takes every CPU. A process of
             joblib's always works alone.
+        start: how a worker comes to be. Forked, it is there at once, but only Linux does that well,
+            and only where neither it nor this process uses a library with threads of its own.
 
     Yields:
         The results in the order of the tasks. An error in a worker is raised here.
@@ -39,7 +43,7 @@ def ordered_map(
     if processes == 1 or multiprocessing.get_start_method(allow_none=True) == "loky":
         yield from map(function, tasks)
         return
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context(start)
     waiting: deque[Future[Result]] = deque()
     pool = ProcessPoolExecutor(processes, mp_context=context, initializer=end_with_parent)
     try:

@@ -3,14 +3,16 @@
 import hashlib
 import logging
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
+from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from hanline import __version__
 from hanline.data.image_folder import Row, count_rows, read_lines, row_of
@@ -19,14 +21,16 @@ from hanline.data.lmdb_store import LMDBWriter
 from hanline.data.set_writer import sole_writer
 from hanline.data.shards import Shard
 from hanline.errors import HanlineError
-from hanline.parallel import ordered_map
+from hanline.parallel import available_cpus, ordered_map
 from hanline.progress import progress
 
 logger = logging.getLogger(__name__)
 ROWS_A_TASK = 256
-# So many bytes of images are packed nearly as soon as a second process has started.
-_ALONE = 20_000_000
 BAD_ROWS = "bad_rows.tsv"
+# A forked process is there at once. A spawned one imports for 0.2 s and more, in which another
+# packs nearly so many bytes of images.
+_START: Literal["spawn", "fork"] = "fork" if sys.platform == "linux" else "spawn"
+_ALONE = 20_000_000
 
 
 @dataclass
@@ -98,10 +102,10 @@ def _pack(
     report = PackingReport()
     lines = islice(read_lines(gt), part.start, part.stop)
     tasks = iter(lambda: tuple(islice(lines, ROWS_A_TASK)), ())
-    if not processes and _are_few(gt, part):
-        processes = 1
+    if not processes:
+        processes = _enough(gt, part)
     with progress("packing images", len(part)) as advance:
-        for checked in ordered_map(partial(check_rows, gt.parent), tasks, processes):
+        for checked in ordered_map(partial(check_rows, gt.parent), tasks, processes, _START):
             samples = [(image, row.label) for row, image in checked if not row.problem]
             report.bad_rows += [row for row, _ in checked if row.problem]
             writer.add(samples)
@@ -123,8 +127,15 @@ def _pack(
     return report
 
 
-def _are_few(gt: Path, part: range) -> bool:
-    """Whether more processes than one would not be worth their start, by the first images' size."""
+def _enough(gt: Path, part: range) -> int:
+    """As many processes as there are CPUs, tasks for them, and work that is worth their start."""
+    if _START == "spawn" and _size(gt, part) <= _ALONE:
+        return 1
+    return max(1, min(available_cpus(), ceil(len(part) / ROWS_A_TASK)))
+
+
+def _size(gt: Path, part: range) -> float:
+    """The bytes of the images, by the first ones."""
     first = [
         row_of(gt.parent, number, line).image
         for number, line in islice(read_lines(gt), part.start, min(part.stop, part.start + 16))
@@ -133,7 +144,7 @@ def _are_few(gt: Path, part: range) -> bool:
     for image in first:
         with suppress(OSError, ValueError):
             sizes.append(image.stat().st_size)
-    return len(part) * sum(sizes) <= _ALONE * len(sizes)
+    return len(part) * sum(sizes) / max(1, len(sizes))
 
 
 def check_rows(folder: Path, lines: Iterable[tuple[int, str]]) -> list[tuple[Row, bytes]]:
