@@ -199,7 +199,7 @@ class Reader:
             if self.image_format.channels == 1:
                 # It would be grey at last; so there is a third to turn.
                 opened = opened.convert("L")
-            level = straightened(_thumbnail(opened))
+            level = straightened(opened)
         except ImageError:
             return None  # a file that has gone since it was read first
         return to_pixels(level, self.image_format) if level else None
@@ -256,14 +256,6 @@ _PIECE = 32
 _UNSURE = 0.93
 # Widths up to so many times the narrowest one's are alike.
 _LIKE = 1.25
-# Pixels of height beyond which a line shows no more.
-_TALL = 96
-
-
-def _thumbnail(image: Image.Image) -> Image.Image:
-    if image.height <= _TALL:
-        return image
-    return image.resize((max(1, round(image.width * _TALL / image.height)), _TALL))
 
 
 def _by_width(lines: Iterable[_Numbered]) -> dict[int, list[_Numbered]]:

@@ -15,6 +15,8 @@ _FAINT = 0.06
 # Pixels of height at which a line is looked at, and to which a smaller one is enlarged.
 _LOOKED_AT = 48
 _EDGES, _FEW_EDGES = 4000, 1000
+# Pixels of height beyond which a line shows no more.
+_TALL = 96
 
 
 def straightened(image: Image.Image) -> Image.Image | None:
@@ -24,13 +26,13 @@ def straightened(image: Image.Image) -> Image.Image | None:
     of them or empty.
 
     Args:
-        image: one line of text, of mode ``L`` or ``RGB``.
+        image: one line of text, of mode ``L`` or ``RGB``; of a higher one no more than 96 rows of
+            pixels are taken.
 
     Returns:
         An image of the same mode; None where the line is level and fills its image already.
     """
-    scale = _LOOKED_AT / image.height
-    width = max(2, round(image.width * scale))
+    width = max(2, round(image.width * _LOOKED_AT / image.height))
     if image.height < 4 or width > 100 * _LOOKED_AT:
         return None
     small = image.convert("L").resize((width, _LOOKED_AT), Image.Resampling.BILINEAR)
@@ -55,7 +57,15 @@ def straightened(image: Image.Image) -> Image.Image | None:
     top, bottom = first + full[0] - 1.5, first + full[-1] + 2.5
     if angle == 0 and bottom - top > _FULL * _LOOKED_AT:
         return None
-    return _cut(image, angle, top / scale, bottom / scale)
+    line = _thumbnail(image)
+    scale = _LOOKED_AT / line.height
+    return _cut(line, angle, top / scale, bottom / scale)
+
+
+def _thumbnail(image: Image.Image) -> Image.Image:
+    if image.height <= _TALL:
+        return image
+    return image.resize((max(1, round(image.width * _TALL / image.height)), _TALL))
 
 
 def _edges(pixels: np.ndarray) -> np.ndarray:
