@@ -218,6 +218,14 @@ class TestProcesses:
         assert make_set("set", ["다른"]) == path
         assert LMDBStore(path).read([0])[0][1] == "다른"
 
+    def test_a_set_whose_files_have_the_numbers_of_one_that_is_gone(self, make_set):
+        gone, path = make_set("gone", LABELS), make_set("set", LABELS[:2])
+        assert len(LMDBStore(gone)) == len(LABELS)
+        (path / "lock.mdb").unlink(missing_ok=True)
+        (path / "lock.mdb").hardlink_to(gone / "lock.mdb")
+        shutil.rmtree(gone)
+        assert len(LMDBStore(path)) == 2
+
 
 class TestWriter:
     def test_stands_aside_until_it_is_complete(self, tmp_path):

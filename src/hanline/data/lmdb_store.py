@@ -93,15 +93,17 @@ class LMDBStore:
         )
 
     def _environment(self) -> lmdb.Environment:
-        file = (self.path / "data.mdb").stat()
+        path = self.path.absolute() / "data.mdb"
+        file = path.stat()
         key = file.st_dev, file.st_ino
-        process, environment = _opened.get(key, (None, None))
+        process, environment, _ = _opened.get(key, (None, None, None))
         if environment is not None and process == os.getpid():
             return environment
         if environment is not None:
             environment.close()
+        _close_removed()
         environment = self._open(file.st_size)
-        _opened[key] = os.getpid(), environment
+        _opened[key] = os.getpid(), environment, path
         return environment
 
     def _open(self, size: int) -> lmdb.Environment:
@@ -126,7 +128,22 @@ class LMDBStore:
 
 # The environments of this process, and those that a fork has brought into it, by their files: LMDB
 # lets a process open a file once only, and no environment be used after a fork.
-_opened: dict[tuple[int, int], tuple[int, lmdb.Environment]] = {}
+_opened: dict[tuple[int, int], tuple[int, lmdb.Environment, Path]] = {}
+
+
+def _close_removed() -> None:
+    """Close the environments of sets that are gone.
+
+    A new set's files may get the numbers that theirs had, and LMDB would take it for open.
+    """
+    for key, (_, environment, path) in list(_opened.items()):
+        try:
+            file = path.stat()
+        except OSError:
+            file = None
+        if file is None or key != (file.st_dev, file.st_ino):
+            environment.close()
+            del _opened[key]
 
 
 class LMDBWriter(SetWriter):
