@@ -5,6 +5,7 @@ The graph takes ``images``, uint8 (B, C, H, W), and gives what decoding needs an
 sure it was. What else a reader must know stands in the file's metadata, as JSON under ``hanline``.
 """
 
+import copy
 import json
 import logging
 import warnings
@@ -76,6 +77,7 @@ def trace(
     free: dict[int, Any] = {0: torch.export.Dim("batch", min=1)}
     if free_width:
         free[3] = torch.export.Dim.DYNAMIC
+        graph = _with_onnx_lstms(graph)
     with _quiet(), torch.no_grad():
         program = torch.export.export(
             graph.eval(),
@@ -98,6 +100,53 @@ def trace(
     if free_width:
         model.graph.input[0].type.tensor_type.shape.dim[3].dim_param = "width"
     return model
+
+
+def _with_onnx_lstms(graph: nn.Module) -> nn.Module:
+    """A copy of a module whose LSTMs are ONNX's."""
+    copied = copy.deepcopy(graph)
+    for name, module in list(copied.named_modules()):
+        if isinstance(module, nn.LSTM):
+            copied.set_submodule(name, _OnnxLSTM(module))
+    return copied
+
+
+class _OnnxLSTM(nn.Module):
+    """ONNX's operator in place of a bidirectional LSTM, to be exported and not to be run.
+
+    What torch's exporter makes of ``nn.LSTM`` takes one number of steps alone in older versions,
+    as in 2.11.
+    """
+
+    steps: Tensor
+    states: Tensor
+    biases: Tensor
+
+    def __init__(self, lstm: nn.LSTM) -> None:
+        super().__init__()
+        self.hidden_size = lstm.hidden_size
+        # ONNX has the gates in another order: input, output, forget, cell; not input, forget, ….
+        of_each = [
+            [torch.cat([part.chunk(4)[i] for i in (0, 3, 1, 2)]) for part in direction]
+            for direction in lstm.all_weights
+        ]
+        steps, states, *biases = (torch.stack(parts) for parts in zip(*of_each, strict=True))
+        self.register_buffer("steps", steps)
+        self.register_buffer("states", states)
+        self.register_buffer("biases", torch.cat(biases, dim=1))
+
+    def forward(self, features: Tensor) -> tuple[Tensor, None]:
+        """Features (B, T, D) → states (B, T, 2 · hidden size)."""
+        batch, steps, _ = features.shape
+        last = (2, batch, self.hidden_size)
+        states = torch.onnx.ops.symbolic_multi_out(
+            "LSTM",
+            (features.transpose(0, 1), self.steps, self.states, self.biases),
+            {"hidden_size": self.hidden_size, "direction": "bidirectional"},
+            dtypes=[features.dtype] * 3,
+            shapes=[(steps, *last), last, last],
+        )[0]
+        return states.permute(2, 0, 1, 3).flatten(2), None
 
 
 def metadata(recognizer: Recognizer, history: Mapping[str, Any]) -> dict[str, Any]:
