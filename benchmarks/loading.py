@@ -32,6 +32,7 @@ from word_images import (
     write_lmdb,
 )
 
+from hanline.data.datamodule import TextImageData
 from hanline.tasks.train import quiet_lightning
 
 Loader = Callable[[], Iterator[Any]]
@@ -117,12 +118,15 @@ def hanline_loader(path: Path, batch_size: int, workers: int, ready_pixels: str 
         f"image.height={HEIGHT}",
         f"image.width={WIDTH}",
     )
-    data = instantiate(config.data, charset=charset(), corpus=None, synthesis=None)
+    data: TextImageData = instantiate(config.data, charset=charset(), corpus=None, synthesis=None)
+    data.prepare_data()
     data.setup("fit")
     quiet_lightning()
     data.trainer = pl.Trainer(
         max_steps=10**9, logger=False, enable_checkpointing=False, accelerator="cpu"
     )
+    # Where the disk has too little room there are none.
+    assert all(group.ready for group in data.train_groups) == (ready_pixels == "null")
     loader = data.train_dataloader()
     return lambda: iter(loader)
 

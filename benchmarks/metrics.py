@@ -82,15 +82,15 @@ def rate_of(compare: Callable[[Sequence[str], Sequence[str]], object], pairs: Pa
 
 def validation(labels: Sequence[str], texts: Sequence[str]) -> float:
     """Readings a second, as a validation takes them, a batch at a time."""
-    nothing = torch.zeros(BATCH), torch.ones(BATCH, dtype=torch.int64)
+    losses, counts = torch.zeros(len(labels)), torch.ones(len(labels), dtype=torch.int64)
     batches = [
-        (labels[start : start + BATCH], texts[start : start + BATCH])
-        for start in range(0, len(labels), BATCH)
+        (labels[part], texts[part], losses[part], counts[part])
+        for part in (slice(start, start + BATCH) for start in range(0, len(labels), BATCH))
     ]
     metrics = ReadingMetrics()
     start = time.perf_counter()
     for batch in batches:
-        metrics.update(*batch, *nothing)
+        metrics.update(*batch)
     metrics.compute()
     return len(labels) / (time.perf_counter() - start)
 

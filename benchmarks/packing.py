@@ -57,8 +57,8 @@ def rows_of(images: int, given: argparse.Namespace) -> Iterable[Row]:
         )
 
 
-# A second process imports what the first one's script does. For `hanline pack` that is next to
-# nothing; in this script's own process it would be torch.
+# In a process of its own, as `hanline pack` is one: a second one is forked from it, or imports what
+# its script does. In this script's own that would be torch.
 PACK = """
 import sys, time
 from pathlib import Path

@@ -2,6 +2,8 @@
 
 import multiprocessing
 import os
+import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -32,8 +34,8 @@ def ordered_map(
         tasks: taken as they are needed, so they may be endless.
         processes: how many workers; 1 works in this process, 0 takes every CPU. A process of
             joblib's always works alone.
-        start: how a worker comes to be. Forked, it is there at once, but only Linux does that well,
-            and only where neither it nor this process uses a library with threads of its own.
+        start: how a worker comes to be. Forked, it is there at once; but only Linux does that well,
+            and only for what takes no library with threads or locks of its own.
 
     Yields:
         The results in the order of the tasks. An error in a worker is raised here.
@@ -45,7 +47,7 @@ def ordered_map(
         return
     context = multiprocessing.get_context(start)
     waiting: deque[Future[Result]] = deque()
-    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=end_with_parent)
+    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_begin_work)
     try:
         for task in tasks:
             waiting.append(pool.submit(function, task))
@@ -55,6 +57,14 @@ def ordered_map(
             yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _begin_work() -> None:
+    # A forked worker has whatever a progress bar has put there, with a lock that may be taken.
+    sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
+    # Ctrl-C comes to all processes; the first one says what becomes of the work.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
 
 
 def end_with_parent() -> None:

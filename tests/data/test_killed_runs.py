@@ -251,6 +251,36 @@ def test_synthesis_into_a_folder_goes_on_where_it_was_killed(synthesize):
     assert not command.partial.exists()
 
 
+@pytest.mark.parametrize("name", ["pack", "synthesize"])
+def test_ctrl_c_is_a_message(images, synthesize, tmp_path, name):
+    """It comes to all processes of a terminal."""
+    if name == "pack":
+        images.write_text(images.read_text() * 10)
+        command = Command(tmp_path, tmp_path / "set", ["pack", "gt=gt.txt", "output=set"])
+        command.arguments.append("processes=2")
+    else:
+        command = synthesize("set", format="lmdb", samples=1_000_000)
+    line = [sys.executable, "-m", "hanline.tasks.cli", *command.arguments]
+    process = subprocess.Popen(
+        line, cwd=tmp_path, start_new_session=True, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 120
+    while written(command.partial) == 0:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    errors = process.communicate(timeout=120)[1]
+    assert process.returncode == 130
+    assert errors.splitlines()[-1] == "stopped by Ctrl-C"
+    assert "Traceback" not in errors
+    # Workers have ended; what looks after semaphores does so behind them.
+    with pytest.raises(ProcessLookupError):
+        while time.monotonic() < deadline:
+            os.killpg(process.pid, 0)
+            time.sleep(0.05)
+
+
 def limit_files(size):
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 

@@ -105,7 +105,7 @@ class TestPack:
         assert provenance["bad_rows"] == dict(report.counts())
 
     def test_processes_change_nothing(self, folder, tmp_path):
-        # More rows than one process does alone, some of them bad.
+        # More rows than a process takes at a time, some of them bad.
         rows = [
             f"images/{i % 11}.png\t글 {i}" if i % 7 else f"images/1.png {i}" for i in range(20_500)
         ]
@@ -119,6 +119,30 @@ class TestPack:
             assert (tmp_path / "alone" / name).read_bytes() == (
                 tmp_path / "together" / name
             ).read_bytes()
+
+    @pytest.mark.parametrize(
+        ("rows", "start", "alone", "expected"),
+        [
+            *((1, "fork", 0, 1), (256, "fork", 0, 1), (257, "fork", 0, 2), (3000, "fork", 0, 4)),
+            *((3000, "spawn", 10_000_000, 1), (3000, "spawn", 1000, 4), (1, "spawn", 0, 1)),
+        ],
+    )
+    def test_as_many_processes_as_are_worth_it(
+        self, folder, tmp_path, monkeypatch, rows, start, alone, expected
+    ):
+        taken = []
+
+        def alone_here(function, tasks, processes, start):
+            taken.append((processes, start))
+            return map(function, tasks)
+
+        monkeypatch.setattr("hanline.data.packing.ordered_map", alone_here)
+        monkeypatch.setattr("hanline.data.packing.available_cpus", lambda: 4)
+        monkeypatch.setattr("hanline.data.packing._START", start)
+        monkeypatch.setattr("hanline.data.packing._ALONE", alone)
+        gt = folder("".join(f"images/{i % 10}.png\t글 {i}\n" for i in range(rows)))
+        assert pack(gt, tmp_path / "set", processes=0).packed == rows
+        assert taken == [(expected, start)]
 
     def test_a_folder_of_other_formats(self, tmp_path, encode):
         image = Image.fromarray(np.zeros((8, 20, 3), dtype=np.uint8))

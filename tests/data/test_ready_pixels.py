@@ -1,9 +1,12 @@
 """Pixels that are kept beside a set: the same as decoded ones, never those of another set."""
 
+import errno
 import json
 import logging
+import os
 import pickle
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -13,11 +16,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hanline.data.dataset import LabelRules, LMDBDataset
+from hanline.data.dataset import LabelRules, LMDBDataset, used_samples
 from hanline.data.images import ImageError, ImageFormat
 from hanline.data.lmdb_store import LMDBStore
 from hanline.data.loader import BatchLoader
-from hanline.data.ready_pixels import make_ready_pixels
+from hanline.data.ready_pixels import NotKeptError, find_ready_pixels, keep_ready_pixels
 from hanline.errors import HanlineError
 from hanline.text.charset import named_charset
 
@@ -30,11 +33,13 @@ PROGRAM = """
 import json, logging, sys
 from hanline.data.images import ImageFormat
 from hanline.data.lmdb_store import LMDBStore
-from hanline.data.ready_pixels import make_ready_pixels
+from hanline.data.ready_pixels import find_ready_pixels, keep_ready_pixels
 
 logging.basicConfig(level="INFO")
 store = LMDBStore(sys.argv[1])
-ready = make_ready_pixels(store, ImageFormat(8, 20, 1, True), len(store))
+image_format = ImageFormat(8, 20, 1, True)
+keep_ready_pixels([(store, len(store))], image_format, unasked=False)
+ready = find_ready_pixels(store, image_format, len(store))
 print(json.dumps([int(ready[i][0, 0, 0]) for i in range(len(store))]))
 """
 
@@ -56,8 +61,15 @@ def first_pixels(path):
 def opened(*paths, ready=True, **options):
     data = LMDBDataset(paths, FORMAT, RULES, **options)
     if ready:
-        data.make_ready(unasked=False)
+        used = [(store, used_samples(store, data.usage_ratio)) for store in data.stores]
+        keep_ready_pixels(used, FORMAT, unasked=False)
+        data.ready = data.find_ready()
     return data
+
+
+def made(store, image_format, count, unasked=False):
+    keep_ready_pixels([(store, count)], image_format, unasked)
+    return find_ready_pixels(store, image_format, count)
 
 
 def file_of(path):
@@ -144,7 +156,7 @@ def test_workers(make_set, method):
         pytest.skip("fork is safe on Linux alone")
     data = opened(make_set("set", LABELS))
     # Nothing of the map travels with a spawned worker.
-    assert b"\x07" * 8 * 20 in bytes(data._ready[0][7])
+    assert b"\x07" * 8 * 20 in bytes(data.ready[0][7])
     assert b"\x07" * 8 * 20 not in pickle.dumps(data)
     loader = BatchLoader(
         data,
@@ -165,6 +177,10 @@ def test_an_image_that_could_not_be_decoded_once(make_set, monkeypatch):
     found = data.__getitems__([3, 4])
     assert found.images[:, 0, 0, 0].tolist() == [3, 4]
     assert data.damaged == 0
+
+
+def killed(store, image_format, numbers):
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def fails(content):
@@ -218,7 +234,7 @@ class TestStale:
         store = LMDBStore(make_set("set", LABELS))
         for width in (20, 30):
             image_format = ImageFormat(8, width, 1, True)
-            assert make_ready_pixels(store, image_format, 60)[0].shape == (8, width, 1)
+            assert made(store, image_format, 60)[0].shape == (8, width, 1)
         assert len(list(store.path.glob("*.pixels"))) == 2
 
 
@@ -236,7 +252,7 @@ class TestMaking:
         labels = [f"{i % 10}번" for i in range(3000)]
         damaged = {5: b"no image", 1024: b"", 2999: b"no image"}
         store = LMDBStore(make_set("set", labels, damaged))
-        ready = make_ready_pixels(store, FORMAT, 3000)
+        ready = made(store, FORMAT, 3000)
         assert ready.damaged == damaged.keys()
         for number in range(3000):
             if number not in damaged:
@@ -266,7 +282,7 @@ class TestMaking:
         path = place / "set"
         shutil.move(make_set("set", LABELS * 50), path)
         with pytest.raises(HanlineError, match=r"take 1 MiB, but the disk of .* has 0 left"):
-            make_ready_pixels(LMDBStore(path), ImageFormat(16, 30, 1, True), 3000)
+            made(LMDBStore(path), ImageFormat(16, 30, 1, True), 3000)
         assert {file.suffix for file in path.iterdir()} == {".json", ".mdb"}
 
     def test_where_nothing_can_be_written(self, make_set, monkeypatch, tmp_path):
@@ -280,8 +296,27 @@ class TestMaking:
         (file,) = (tmp_path / "cache").iterdir()
         assert file.suffix == ".pixels"
         places.pop()
-        with pytest.raises(HanlineError, match=rf"cannot be kept in {tmp_path / 'file'}: "):
+        with pytest.raises(NotKeptError, match="in its folder, nor in the cache folder"):
             opened(path)
+
+    def test_where_no_file_can_be_locked(self, make_set, monkeypatch):
+        def no_lock(path):
+            raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+        path = make_set("set", LABELS)
+        monkeypatch.setattr("hanline.data.ready_pixels.sole_writer", no_lock)
+        with pytest.raises(NotKeptError, match=os.strerror(errno.ENOLCK)):
+            opened(path)
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+    def test_where_a_worker_is_killed(self, make_set, monkeypatch):
+        """As where memory runs out."""
+        monkeypatch.setattr("hanline.data.ready_pixels._ALONE", 10)
+        monkeypatch.setattr("hanline.data.ready_pixels._decoded", killed)
+        path = make_set("set", LABELS)
+        with pytest.raises(NotKeptError, match="terminated abruptly"):
+            opened(path)
+        assert not list(path.glob("*.pixels*"))
 
 
 class TestUnasked:
@@ -289,7 +324,7 @@ class TestUnasked:
         path = make_set("set", LABELS)
         store = LMDBStore(path)
         written = [
-            (make_ready_pixels(store, FORMAT, 60, unasked).file, file_of(path).stat().st_mtime_ns)
+            (made(store, FORMAT, 60, unasked).file, file_of(path).stat().st_mtime_ns)
             for unasked in (True, False)
         ]
         assert written[0] == written[1]
@@ -301,16 +336,33 @@ class TestUnasked:
         monkeypatch.setattr(
             "hanline.data.ready_pixels.places", lambda store, name: (p / name for p in places)
         )
-        with pytest.raises(HanlineError, match=rf"cannot be kept in {tmp_path / 'file'}: "):
-            make_ready_pixels(LMDBStore(path), FORMAT, 60, unasked=True)
+        with pytest.raises(NotKeptError, match="cannot be kept in its folder: "):
+            made(LMDBStore(path), FORMAT, 60, unasked=True)
         assert not (tmp_path / "cache").exists()
 
+    def test_those_in_the_users_cache_folder_are_taken(self, make_set, monkeypatch, tmp_path):
+        path = make_set("set", LABELS)
+        (tmp_path / "file").touch()
+        places = [tmp_path / "file", tmp_path / "cache"]
+        monkeypatch.setattr(
+            "hanline.data.ready_pixels.places", lambda store, name: (p / name for p in places)
+        )
+        monkeypatch.setattr("hanline.data.ready_pixels._UNASKED_BYTES", 100)
+        asked = made(LMDBStore(path), FORMAT, 60)
+        assert made(LMDBStore(path), FORMAT, 60, unasked=True).file == asked.file
+
     def test_not_more_than_a_quarter_of_the_disk(self, make_set, small_disk):
-        path = small_disk("4m") / "set"
-        shutil.move(make_set("set", LABELS * 50), path)
-        store = LMDBStore(path)
-        with pytest.raises(HanlineError, match=r"take 1 MiB, but the disk of .* has [23] left"):
-            make_ready_pixels(store, ImageFormat(16, 30, 1, True), 3000, unasked=True)
-        assert {file.suffix for file in path.iterdir()} == {".json", ".mdb"}
-        make_ready_pixels(store, ImageFormat(16, 30, 1, True), 3000)
-        assert file_of(path)
+        """Of one set, and of two that take more together: all are kept or none."""
+        disk = small_disk("8m")
+        wide = ImageFormat(16, 30, 1, True)
+        paths = [disk / name for name in ("one", "other")]
+        for path in paths:
+            shutil.move(make_set(path.name, LABELS * 50), path)
+        stores = [LMDBStore(path) for path in paths]
+        both = [(store, 3000) for store in stores]
+        with pytest.raises(NotKeptError, match=r"would take 3 MiB, and the disk of .* has \d left"):
+            keep_ready_pixels(both, wide, unasked=True)
+        assert not list(disk.rglob("*.pixels*"))
+        keep_ready_pixels(both[:1], wide, unasked=True)
+        keep_ready_pixels(both, wide, unasked=False)
+        assert len(list(disk.rglob("*.pixels*"))) == 2

@@ -255,6 +255,7 @@ def test_a_longer_run_goes_on_as_if_it_had_been_so_long(
     ended = command(
         *("train", f"resume={moved / 'last.ckpt'}", "trainer.max_steps=15"),
         *("trainer.log_every_n_steps=15", "~callbacks.reading_grid"),
+        "data.ready_pixels=false",
     )
     assert ended.status == 0, ended.err
     assert steps(moved / "last.ckpt") == 15

@@ -8,6 +8,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,12 +17,19 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from hanline.data.dataset import Batch, LabelRules, LMDBDataset, Sample, batch_of
+from hanline.data.dataset import (
+    Batch,
+    LabelRules,
+    LMDBDataset,
+    Sample,
+    batch_of,
+    used_samples,
+)
 from hanline.data.drawn_sets import DrawnSets, choose_texts
 from hanline.data.images import ImageFormat
-from hanline.data.lmdb_store import find_sets
+from hanline.data.lmdb_store import LMDBStore, find_sets
 from hanline.data.loader import BatchLoader
-from hanline.data.ready_pixels import UNASKED_BYTES
+from hanline.data.ready_pixels import NotKeptError, keep_ready_pixels
 from hanline.data.sampling import LikeWidthBatches, LikeWidths, TrainingBatches, ValidationBatches
 from hanline.data.shards import complete
 from hanline.errors import HanlineError
@@ -105,22 +113,37 @@ class TextImageData(pl.LightningDataModule):
         self.validation: LMDBDataset | None = None
 
     def prepare_data(self) -> None:
-        """Draw the sets that are not given, unless they are there. Runs in one process."""
+        """Draw the sets that are not given, and decode the images of all, unless that was done.
+
+        Runs in one process of each machine.
+        """
         for part, given in self._stored_parts.items():
             if given is None:
                 self.drawn.make(part)
+        if not self._may_be_ready:
+            return
+        ratios = [(path, self.total_data_usage_ratio) for path in chain(*self._training_sets)]
+        ratios += [(path, 1.0) for path in self._validation_sets]
+        stores = [(LMDBStore(path), ratio) for path, ratio in ratios]
+        used = [(store, used_samples(store, ratio)) for store, ratio in stores]
+        unasked = self.ready_pixels is None
+        try:
+            keep_ready_pixels(used, self.image_format, unasked)
+        except NotKeptError as error:
+            if not unasked:
+                raise HanlineError(f"{error}; data.ready_pixels=false does without them") from error
+            logger.info("images are decoded in every epoch: %s", error)
 
     def setup(self, stage: str | None = None) -> None:
         """Open the sets and choose their samples. Runs in every process."""
-        train_root = Path(self.train_dir) if self.train_dir else self.drawn.path("train")
         self.train_groups = [
             self._dataset(paths, usage_ratio=self.total_data_usage_ratio)
-            for paths in select_sets(train_root, self.select_data)
+            for paths in self._training_sets
         ]
         for name, group in zip(self.select_data or ["training"], self.train_groups, strict=True):
             _tell(name, group)
         self._open_validation()
-        self._make_pixels_ready()
+        self._take_ready_pixels()
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """The batches that are still to come in this run."""
@@ -190,35 +213,41 @@ class TextImageData(pl.LightningDataModule):
         """The parts that are sets on disk, and where each is; None where it is drawn."""
         return {"train": self.train_dir, "validation": self.validation_dir}
 
-    def _open_validation(self) -> None:
+    @property
+    def _training_sets(self) -> list[Sequence[Path]]:
+        """Those that are stored, by their groups."""
+        if "train" not in self._stored_parts:
+            return []
+        root = Path(self.train_dir) if self.train_dir else self.drawn.path("train")
+        return select_sets(root, self.select_data)
+
+    @property
+    def _validation_sets(self) -> Sequence[Path]:
         root = Path(self.validation_dir) if self.validation_dir else self.drawn.path("validation")
-        self.validation = self._dataset(complete(root, find_sets(root)))
+        return complete(root, find_sets(root))
+
+    def _open_validation(self) -> None:
+        self.validation = self._dataset(self._validation_sets)
         _tell("validation", self.validation)
 
     def _dataset(self, paths: Sequence[Path], usage_ratio: float = 1.0) -> LMDBDataset:
         return LMDBDataset(paths, self.image_format, self.rules, usage_ratio)
 
-    def _make_pixels_ready(self) -> None:
-        """Where that is asked for, or nobody said and their pixels are not too many."""
-        if self.ready_pixels is False or self.image_format.width is None:
+    @property
+    def _may_be_ready(self) -> bool:
+        return self.ready_pixels is not False and self.image_format.width is not None
+
+    def _take_ready_pixels(self) -> None:
+        if not self._may_be_ready:
             return
         datasets = [dataset for _, dataset in self._named_datasets()]
-        size = sum(dataset.pixel_bytes for dataset in datasets)
-        unasked = self.ready_pixels is None
-        if unasked and size > UNASKED_BYTES:
-            logger.info(
-                "images are decoded in every epoch: their pixels would take %.1f GiB. With a GPU, "
-                "which might wait for them, try data.ready_pixels=true",
-                size / 2**30,
-            )
+        found = [dataset.find_ready() for dataset in datasets]
+        # Images of several groups share a batch, in which they are all pixels or all to be decoded.
+        if any(ready is None for ready in found):
             return
-        try:
-            for dataset in datasets:
-                dataset.make_ready(unasked)
-        except HanlineError as error:
-            if not unasked:
-                raise HanlineError(f"{error}; data.ready_pixels=false does without them") from error
-            logger.info("images are decoded in every epoch: %s", error)
+        for dataset, ready in zip(datasets, found, strict=True):
+            dataset.ready = ready or []
+        logger.info("images: decoded already, and kept beside their labels")
 
     def _named_datasets(self) -> list[tuple[str, LMDBDataset]]:
         names = self.select_data or ["training"]

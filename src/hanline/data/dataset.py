@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import compress, islice
-from math import prod
 from operator import eq
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -28,7 +27,7 @@ from hanline.data.images import (
     to_pixels,
 )
 from hanline.data.lmdb_store import LMDBStore
-from hanline.data.ready_pixels import ReadyPixels, make_ready_pixels, pixel_shape
+from hanline.data.ready_pixels import ReadyPixels, find_ready_pixels
 from hanline.data.set_index import indexed
 from hanline.errors import HanlineError
 from hanline.text.charset import Charset
@@ -113,6 +112,10 @@ class LMDBDataset(Dataset[Batch]):
         rules: which labels are fit.
         usage_ratio: the share of each set that is used, from its beginning.
 
+    Attributes:
+        ready: the pixels of each set, where they are kept (:mod:`hanline.data.ready_pixels`), or
+            nothing. Where samples of several datasets share a batch, all have them or none.
+
     Raises:
         HanlineError: no sample is left, or one is unfit where that is an error.
     """
@@ -140,7 +143,7 @@ class LMDBDataset(Dataset[Batch]):
                 f"left out {describe_counts(self.unfit)}. The charset has {len(rules.charset)} "
                 f"characters and a label at most {rules.max_length}"
             )
-        self._ready: list[ReadyPixels] = []
+        self.ready: list[ReadyPixels] = []
 
     def __len__(self) -> int:
         return int(self._ends[-1])
@@ -150,24 +153,14 @@ class LMDBDataset(Dataset[Batch]):
         """How many samples could not be decoded so far, in all workers."""
         return int(self._damaged)
 
-    @property
-    def pixel_bytes(self) -> int:
-        """What the sets' images take, decoded and resized to a fixed width."""
-        return sum(map(self._used, self.stores)) * prod(pixel_shape(self.image_format))
-
-    def make_ready(self, unasked: bool) -> None:
-        """Have the images decoded and resized once for all.
-
-        Args:
-            unasked: as :func:`~hanline.data.ready_pixels.make_ready_pixels` has it.
-
-        Raises:
-            HanlineError: their pixels cannot be kept; they are decoded anew as before.
-        """
-        self._ready = [
-            make_ready_pixels(store, self.image_format, self._used(store), unasked)
+    def find_ready(self) -> list[ReadyPixels] | None:
+        """The pixels of the sets, where those of all are kept; to be given to ``ready``."""
+        found = [
+            find_ready_pixels(store, self.image_format, used_samples(store, self.usage_ratio))
             for store in self.stores
         ]
+        ready = [pixels for pixels in found if pixels is not None]
+        return ready if len(ready) == len(found) else None
 
     def __getitem__(self, index: int) -> Batch:
         return self.__getitems__([index])
@@ -228,8 +221,8 @@ class LMDBDataset(Dataset[Batch]):
             store = self.stores[set_number]
             within = np.asarray(indices)[set_numbers == set_number] - starts[set_number]
             numbers = self._kept[set_number][within].tolist()
-            if self._ready:
-                ready = self._ready[set_number]
+            if self.ready:
+                ready = self.ready[set_number]
                 there = [number for number in numbers if number not in ready.damaged]
                 labels = map(self.rules.apply, store.labels_at(there))
                 samples += zip(map(ready.__getitem__, there), labels, strict=True)
@@ -242,7 +235,7 @@ class LMDBDataset(Dataset[Batch]):
                     logger.warning("skipped image %d of %s: %s", number + 1, store.path, error)
                     continue
                 # What could not be decoded when pixels were made ready may be sound after all.
-                picture = to_pixels(image, self.image_format) if self._ready else image
+                picture = to_pixels(image, self.image_format) if self.ready else image
                 samples.append((picture, self.rules.apply(label)))
         return samples
 
@@ -264,17 +257,19 @@ class LMDBDataset(Dataset[Batch]):
         return np.flatnonzero(judged == 0).astype(np.int32)
 
     def _judged_labels(self, store: LMDBStore) -> np.ndarray:
-        return self.rules.judge(islice(store.labels(), self._used(store)))
-
-    def _used(self, store: LMDBStore) -> int:
-        return min(len(store), max(1, round(self.usage_ratio * len(store))))
+        return self.rules.judge(islice(store.labels(), used_samples(store, self.usage_ratio)))
 
     def _facts(self, store: LMDBStore) -> dict[str, object]:
         """What decides, besides a set, which of its samples are kept."""
-        return {**self.rules.facts, "used": self._used(store)}
+        return {**self.rules.facts, "used": used_samples(store, self.usage_ratio)}
 
 
 _READ_AT_A_TIME = 1024
+
+
+def used_samples(store: LMDBStore, usage_ratio: float) -> int:
+    """How many of a set's samples are used, from its beginning."""
+    return min(len(store), max(1, round(usage_ratio * len(store))))
 
 
 def batch_of(samples: Sequence[Sample], image_format: ImageFormat) -> Batch:

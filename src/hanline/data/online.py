@@ -50,7 +50,7 @@ class OnlineData(TextImageData):
     def setup(self, stage: str | None = None) -> None:
         """Open the validation set, and tell what will be drawn. Runs in every process."""
         self._open_validation()
-        self._make_pixels_ready()
+        self._take_ready_pixels()
         counts = count_classes(map(self.endless.texts.text, range(_TOLD)))
         shares = {name: 100 * count / sum(counts.values()) for name, count in counts.items()}
         logger.info(

@@ -103,7 +103,7 @@ def _pack(
     lines = islice(read_lines(gt), part.start, part.stop)
     tasks = iter(lambda: tuple(islice(lines, ROWS_A_TASK)), ())
     if not processes:
-        processes = _enough(gt, part)
+        processes = _processes_for(gt, part)
     with progress("packing images", len(part)) as advance:
         for checked in ordered_map(partial(check_rows, gt.parent), tasks, processes, _START):
             samples = [(image, row.label) for row, image in checked if not row.problem]
@@ -127,15 +127,15 @@ def _pack(
     return report
 
 
-def _enough(gt: Path, part: range) -> int:
+def _processes_for(gt: Path, part: range) -> int:
     """As many processes as there are CPUs, tasks for them, and work that is worth their start."""
-    if _START == "spawn" and _size(gt, part) <= _ALONE:
+    if _START == "spawn" and _image_bytes(gt, part) <= _ALONE:
         return 1
     return max(1, min(available_cpus(), ceil(len(part) / ROWS_A_TASK)))
 
 
-def _size(gt: Path, part: range) -> float:
-    """The bytes of the images, by the first ones."""
+def _image_bytes(gt: Path, part: range) -> float:
+    """What the images take, by the size of the first ones."""
     first = [
         row_of(gt.parent, number, line).image
         for number, line in islice(read_lines(gt), part.start, min(part.stop, part.start + 16))

@@ -10,6 +10,8 @@ import logging
 import os
 import secrets
 import shutil
+from collections.abc import Sequence
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -36,13 +38,17 @@ _VERSION = 1
 _IMAGES_A_TASK, _BYTES_A_TASK = 1024, 4 * 2**20
 # So many images are decoded before other processes have started.
 _ALONE = 20_000
-# Unasked, so many bytes are kept for all sets of a run, and so much of a disk's free space.
-UNASKED_BYTES, _UNASKED_SHARE = 4 * 2**30, 1 / 4
+# Unasked, so many bytes are written for a run at most, and this share of a disk's free space.
+_UNASKED_BYTES, _UNASKED_SHARE = 4 * 2**30, 1 / 4
 SUFFIX = ".pixels"
 
 
+class NotKeptError(HanlineError):
+    """Pixels are not kept: they cannot be, or nobody asked and they are too many."""
+
+
 class ReadyPixels:
-    """The pixels of a set's first images, by number; see :func:`make_ready_pixels`.
+    """The pixels of a set's first images, by number; see :func:`keep_ready_pixels`.
 
     Pickled, it takes no pixels along: whoever loads it maps the file for itself.
 
@@ -55,7 +61,7 @@ class ReadyPixels:
 
     def __init__(self, file: Path, count: int, image_format: ImageFormat) -> None:
         self.file = file
-        self.shape = (count, *pixel_shape(image_format))
+        self.shape = (count, *_shape(image_format))
         self._map()
 
     def __getitem__(self, number: int) -> np.ndarray:
@@ -73,8 +79,8 @@ class ReadyPixels:
     def _map(self) -> None:
         count = self.shape[0]
         self.damaged: frozenset[int] = frozenset()
-        self._pixels = np.zeros(self.shape, np.uint8)
         if not count:
+            self._pixels = np.zeros(self.shape, np.uint8)
             return
         try:
             flags = np.fromfile(self.file, dtype=bool, count=count, offset=KEY_SIZE)
@@ -98,7 +104,6 @@ class _Job:
     Attributes:
         key: stands at the beginning of the file.
         question: how the names of all files begin that answer the same for states of the set.
-        unasked: as :func:`make_ready_pixels` has it.
     """
 
     store: LMDBStore
@@ -106,7 +111,14 @@ class _Job:
     count: int
     key: bytes
     question: str
-    unasked: bool
+
+    @staticmethod
+    def of(store: LMDBStore, image_format: ImageFormat, count: int) -> "_Job":
+        facts = {
+            **asdict(image_format),
+            **{"count": count, "version": _VERSION, "pillow": PIL.__version__},
+        }
+        return _Job(store, image_format, count, *key_of(store, "pixels", facts, "uint8"))
 
     @property
     def name(self) -> str:
@@ -116,48 +128,52 @@ class _Job:
     @property
     def size(self) -> int:
         """Of the file, in bytes."""
-        return KEY_SIZE + self.count * (1 + prod(pixel_shape(self.image_format)))
-
-    @property
-    def places(self) -> list[Path]:
-        """Where the file may be, the best first."""
-        return list(islice(places(self.store, self.name), 1 if self.unasked else None))
+        return KEY_SIZE + self.count * (1 + prod(_shape(self.image_format)))
 
 
-def make_ready_pixels(
-    store: LMDBStore, image_format: ImageFormat, count: int, unasked: bool = False
-) -> ReadyPixels:
-    """The pixels of a set's first images: from an earlier run, or made now.
+def keep_ready_pixels(
+    sets: Sequence[tuple[LMDBStore, int]], image_format: ImageFormat, unasked: bool
+) -> None:
+    """Decode and resize the first images of sets once, where an earlier run has not.
 
     Args:
-        store: the set.
+        sets: each with how many of its images.
         image_format: of a fixed width.
-        count: how many images.
-        unasked: nobody said that they shall be kept; so they are where the set is or nowhere, and
-            where they take a quarter of the free space at most.
+        unasked: nobody said that pixels shall be kept. Then they are where the sets are or nowhere,
+            and all of them or none: where what is missing takes 4 GiB at most, and a quarter of the
+            disk's free space.
 
     Raises:
-        HanlineError: they cannot be kept.
+        NotKeptError: they cannot be kept, or shall not be.
     """
-    facts = {
-        **asdict(image_format),
-        **{"count": count, "version": _VERSION, "pillow": PIL.__version__},
-    }
-    job = _Job(store, image_format, count, *key_of(store, "pixels", facts, "uint8"), unasked)
-    found = _found(job)
-    if found is None:
-        file = _writable(job)
-        # Of several processes of a run one makes the file, and the others wait for it.
-        with sole_writer(file.with_name(job.question)):
-            found = _found(job)
-            if found is None:
-                _make(file, job)
-                found = ReadyPixels(file, count, image_format)
-    return found
+    jobs = [_Job.of(store, image_format, count) for store, count in sets]
+    missing = [job for job in jobs if _found(job) is None]
+    if unasked:
+        _check_modest(missing)
+    processes = 1 if sum(job.count for job in missing) <= _ALONE else 0
+    for job in missing:
+        try:
+            file = _writable(job, unasked)
+            # Of several runs one makes the file, and the others wait for it.
+            with sole_writer(file.with_name(job.question)):
+                if _found(job) is None:
+                    _make(file, job, processes)
+        except (OSError, BrokenProcessPool) as error:
+            raise NotKeptError(
+                f"cannot keep the ready pixels of {job.store.path}: {error}; nothing was left of "
+                "them"
+            ) from error
+
+
+def find_ready_pixels(
+    store: LMDBStore, image_format: ImageFormat, count: int
+) -> ReadyPixels | None:
+    """The pixels of a set's first images, where :func:`keep_ready_pixels` has kept them."""
+    return _found(_Job.of(store, image_format, count))
 
 
 def _found(job: _Job) -> ReadyPixels | None:
-    for file in job.places:
+    for file in places(job.store, job.name):
         try:
             with file.open("rb") as content:
                 sound = content.read(KEY_SIZE) == job.key and file.stat().st_size == job.size
@@ -168,10 +184,32 @@ def _found(job: _Job) -> ReadyPixels | None:
     return None
 
 
-def _writable(job: _Job) -> Path:
+def _check_modest(jobs: Sequence[_Job]) -> None:
+    """Whether files that nobody asked for leave enough room."""
+    total = sum(job.size for job in jobs)
+    if total > _UNASKED_BYTES:
+        raise NotKeptError(
+            f"their pixels would take {total / 2**30:.1f} GiB. With a GPU, which might wait for "
+            "them, try data.ready_pixels=true"
+        )
+    disks: dict[int, list[_Job]] = {}
+    for job in jobs:
+        disks.setdefault(job.store.path.stat().st_dev, []).append(job)
+    for on_disk in disks.values():
+        size = sum(job.size for job in on_disk)
+        place = on_disk[0].store.path
+        room = shutil.disk_usage(place).free
+        if size > _UNASKED_SHARE * room:
+            raise NotKeptError(
+                f"their pixels would take {size / 2**20:,.0f} MiB, and the disk of {place} has "
+                f"{room / 2**20:,.0f} left"
+            )
+
+
+def _writable(job: _Job, unasked: bool) -> Path:
     """Where the file goes."""
     problem = None
-    for file in job.places:
+    for file in islice(places(job.store, job.name), 1 if unasked else None):
         trial = file.with_name(f"{job.question}.{secrets.token_hex(4)}.trial")
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -181,52 +219,45 @@ def _writable(job: _Job) -> Path:
             problem = error
         else:
             return file
-    raise HanlineError(
-        f"the ready pixels of {job.store.path} cannot be kept in "
-        f"{' or '.join(str(file.parent) for file in job.places)}: {problem}"
-    )
+    where = "in its folder" if unasked else "in its folder, nor in the cache folder of the user"
+    raise NotKeptError(f"the ready pixels of {job.store.path} cannot be kept {where}: {problem}")
 
 
-def _make(file: Path, job: _Job) -> None:
+def _make(file: Path, job: _Job, processes: int) -> None:
     # What earlier runs that were killed, and earlier states of the set, have left.
     for old in file.parent.glob(f"{job.question}-*{SUFFIX}*"):
         with suppress(OSError):  # on Windows, what another run has mapped stays
             old.unlink()
     room = shutil.disk_usage(file.parent).free
-    if job.size > room * (_UNASKED_SHARE if job.unasked else 1):
-        raise HanlineError(
+    if job.size > room:
+        raise NotKeptError(
             f"the ready pixels of {job.store.path} take {job.size / 2**20:,.0f} MiB, but the "
             f"disk of {file.parent} has {room / 2**20:,.0f} left"
         )
     aside = file.with_name(file.name + PARTIAL)
     try:
         with aside.open("wb") as content:
-            _write(content, job)
+            _write(content, job, processes)
             content.flush()
             # A name that outlives a loss of power shall not stand for pixels that did not.
             os.fsync(content.fileno())
         aside.replace(file)
-    except OSError as error:
-        raise HanlineError(
-            f"cannot keep the ready pixels of {job.store.path} in {file.parent}: {error}; nothing "
-            "was left there"
-        ) from error
     finally:
         aside.unlink(missing_ok=True)
     logger.info("keeping %.0f MiB of ready pixels in %s", job.size / 2**20, file)
 
 
-def _write(content: BinaryIO, job: _Job) -> None:
+def _write(content: BinaryIO, job: _Job, processes: int) -> None:
     damaged = np.zeros(job.count, dtype=bool)
     content.write(job.key)
     content.write(damaged.data)
-    at_a_time = max(1, min(_IMAGES_A_TASK, _BYTES_A_TASK // prod(pixel_shape(job.image_format))))
+    at_a_time = max(1, min(_IMAGES_A_TASK, _BYTES_A_TASK // prod(_shape(job.image_format))))
     starts = range(0, job.count, at_a_time)
     tasks = (range(start, min(start + at_a_time, job.count)) for start in starts)
     decode = partial(_decoded, job.store, job.image_format)
     done = 0
     with progress("decoding images", job.count) as advance:
-        for pixels, broken in ordered_map(decode, tasks, 1 if job.count <= _ALONE else 0):
+        for pixels, broken in ordered_map(decode, tasks, processes):
             content.write(pixels.data)
             damaged[done + np.asarray(broken, dtype=int)] = True
             done += len(pixels)
@@ -239,7 +270,7 @@ def _decoded(
     store: LMDBStore, image_format: ImageFormat, numbers: range
 ) -> tuple[np.ndarray, list[int]]:
     """Pixels, uint8 (N, H, W, C), and which of them are none."""
-    pixels = np.zeros((len(numbers), *pixel_shape(image_format)), dtype=np.uint8)
+    pixels = np.zeros((len(numbers), *_shape(image_format)), dtype=np.uint8)
     broken = []
     for place, (content, _) in enumerate(store.read(numbers)):
         try:
@@ -250,7 +281,7 @@ def _decoded(
     return pixels, broken
 
 
-def pixel_shape(image_format: ImageFormat) -> tuple[int, int, int]:
+def _shape(image_format: ImageFormat) -> tuple[int, int, int]:
     """H, W and C of all images of a fixed width."""
     assert image_format.width is not None
     return image_format.height, image_format.width, image_format.channels

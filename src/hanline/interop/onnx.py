@@ -103,16 +103,22 @@ def trace(
 
 
 def _with_onnx_lstms(graph: nn.Module) -> nn.Module:
-    """A copy of a module whose LSTMs are ONNX's."""
+    """A copy of a module whose LSTMs are ONNX's, as far as they are such as there are here."""
     copied = copy.deepcopy(graph)
     for name, module in list(copied.named_modules()):
-        if isinstance(module, nn.LSTM):
+        if isinstance(module, nn.LSTM) and _is_usual(module):
             copied.set_submodule(name, _OnnxLSTM(module))
     return copied
 
 
+def _is_usual(lstm: nn.LSTM) -> bool:
+    """Whether it is one layer of two directions, the batch first, with biases and no more."""
+    numbers = (lstm.num_layers, lstm.bidirectional, lstm.batch_first, lstm.bias, lstm.proj_size)
+    return numbers == (1, True, True, True, 0)
+
+
 class _OnnxLSTM(nn.Module):
-    """ONNX's operator in place of a bidirectional LSTM, to be exported and not to be run.
+    """ONNX's operator in place of a usual LSTM, to be exported and not to be run.
 
     What torch's exporter makes of ``nn.LSTM`` takes one number of steps alone in older versions,
     as in 2.11.
@@ -127,7 +133,7 @@ class _OnnxLSTM(nn.Module):
         self.hidden_size = lstm.hidden_size
         # ONNX has the gates in another order: input, output, forget, cell; not input, forget, ….
         of_each = [
-            [torch.cat([part.chunk(4)[i] for i in (0, 3, 1, 2)]) for part in direction]
+            [torch.cat([part.detach().chunk(4)[i] for i in (0, 3, 1, 2)]) for part in direction]
             for direction in lstm.all_weights
         ]
         steps, states, *biases = (torch.stack(parts) for parts in zip(*of_each, strict=True))

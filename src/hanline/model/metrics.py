@@ -52,7 +52,9 @@ class ReadingMetrics(Metric):
             labels, texts: B each.
             losses, counts: (B,) each, as :meth:`Prediction.losses` gives them.
         """
-        # A module takes microseconds for `+=`.
+        if len(labels) != len(texts):
+            raise ValueError(f"{len(labels)} labels, but {len(texts)} readings")
+        # Where `+=` sets an attribute, a module takes microseconds.
         self._labels.extend(labels)
         self._texts.extend(texts)
         self._losses.append(losses.detach())

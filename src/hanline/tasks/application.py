@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -48,6 +49,9 @@ def run(name: str, settings: type, task: Callable[[DictConfig], Any]) -> None:
         sys.argv += ["hydra.run.dir=.", "hydra.sweep.dir=.", "hydra/job_logging=stdout"]
     try:
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(job)()
+    except KeyboardInterrupt:
+        print("stopped by Ctrl-C", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
     except HanlineError as error:
         fail(str(error))
     except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:

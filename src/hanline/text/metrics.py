@@ -24,6 +24,9 @@ def uniform(text: str) -> str:
     return normalize(text.translate(_ALIKE))
 
 
+MILLION = 1_000_000
+
+
 @dataclass(frozen=True)
 class Comparison:
     """Sums over pairs of a label and what was read; sums of several comparisons add up.
@@ -32,7 +35,8 @@ class Comparison:
         samples: pairs.
         correct: pairs that are equal.
         similarity: sum of 1 − distance / length of the longer, 0 where either is empty: the
-            normalised edit distance of ICDAR 2019.
+            normalised edit distance of ICDAR 2019. Each is rounded to millionths, so that no order
+            of adding changes the sum.
         distance: sum of the edit distances, in characters.
         characters: sum of the labels' lengths.
     """
@@ -53,7 +57,8 @@ class Comparison:
         lengths = [np.fromiter(map(len, side), np.int32, len(side)) for side in wrong]
         correct = len(labels) - len(distances)
         both_empty = labels.count("") - wrong[0].count("")
-        similarity = correct - both_empty + float((1 - distances / np.maximum(*lengths)).sum())
+        alike = np.rint(MILLION * (1 - distances / np.maximum(*lengths))).sum() / MILLION
+        similarity = correct - both_empty + float(alike)
         characters = sum(map(len, labels))
         return cls(len(labels), correct, similarity, int(distances.sum()), characters)
 

@@ -14,7 +14,7 @@ from hanline.model.checkpoint import load_weights_file, spec_and_state
 CHANGEABLE = (
     *("trainer.max_steps", "trainer.val_check_interval", "trainer.log_every_n_steps"),
     *("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy"),
-    *("trainer.precision", "data.num_workers"),
+    *("trainer.precision", "data.num_workers", "data.ready_pixels"),
     *("data.train_dir", "data.validation_dir", "data.drawn_dir"),
 )
 
