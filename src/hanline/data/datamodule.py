@@ -247,7 +247,7 @@ class TextImageData(pl.LightningDataModule):
             return
         for dataset, ready in zip(datasets, found, strict=True):
             dataset.ready = ready or []
-        logger.info("images: decoded already, and kept beside their labels")
+        logger.info("images: decoded already, in files *.pixels in the folders of their sets")
 
     def _named_datasets(self) -> list[tuple[str, LMDBDataset]]:
         names = self.select_data or ["training"]

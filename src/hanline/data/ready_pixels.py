@@ -10,7 +10,7 @@ import logging
 import os
 import secrets
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -148,21 +148,30 @@ def keep_ready_pixels(
     """
     jobs = [_Job.of(store, image_format, count) for store, count in sets]
     missing = [job for job in jobs if _found(job) is None]
+    if not missing:
+        return
     if unasked:
         _check_modest(missing)
-    processes = 1 if sum(job.count for job in missing) <= _ALONE else 0
-    for job in missing:
-        try:
-            file = _writable(job, unasked)
-            # Of several runs one makes the file, and the others wait for it.
-            with sole_writer(file.with_name(job.question)):
-                if _found(job) is None:
-                    _make(file, job, processes)
-        except (OSError, BrokenProcessPool) as error:
-            raise NotKeptError(
-                f"cannot keep the ready pixels of {job.store.path}: {error}; nothing was left of "
-                "them"
-            ) from error
+    images = sum(job.count for job in missing)
+    made = 0
+    with progress("decoding images", images) as advance:
+        for job in missing:
+            try:
+                file = _writable(job, unasked)
+                # Of several runs one makes the file, and the others wait for it.
+                with sole_writer(file.with_name(job.question)):
+                    if _found(job) is None:
+                        _make(file, job, 1 if images <= _ALONE else 0, advance)
+                        made += job.size
+                    else:
+                        advance(job.count)
+            except (OSError, BrokenProcessPool) as error:
+                raise NotKeptError(
+                    f"cannot keep the ready pixels of {job.store.path}: {error}; nothing was left "
+                    "of them"
+                ) from error
+    if made:
+        logger.info("keeping %.0f MiB of ready pixels in files *%s", made / 2**20, SUFFIX)
 
 
 def find_ready_pixels(
@@ -223,7 +232,7 @@ def _writable(job: _Job, unasked: bool) -> Path:
     raise NotKeptError(f"the ready pixels of {job.store.path} cannot be kept {where}: {problem}")
 
 
-def _make(file: Path, job: _Job, processes: int) -> None:
+def _make(file: Path, job: _Job, processes: int, advance: Callable[[int], None]) -> None:
     # What earlier runs that were killed, and earlier states of the set, have left.
     for old in file.parent.glob(f"{job.question}-*{SUFFIX}*"):
         with suppress(OSError):  # on Windows, what another run has mapped stays
@@ -237,17 +246,16 @@ def _make(file: Path, job: _Job, processes: int) -> None:
     aside = file.with_name(file.name + PARTIAL)
     try:
         with aside.open("wb") as content:
-            _write(content, job, processes)
+            _write(content, job, processes, advance)
             content.flush()
             # A name that outlives a loss of power shall not stand for pixels that did not.
             os.fsync(content.fileno())
         aside.replace(file)
     finally:
         aside.unlink(missing_ok=True)
-    logger.info("keeping %.0f MiB of ready pixels in %s", job.size / 2**20, file)
 
 
-def _write(content: BinaryIO, job: _Job, processes: int) -> None:
+def _write(content: BinaryIO, job: _Job, processes: int, advance: Callable[[int], None]) -> None:
     damaged = np.zeros(job.count, dtype=bool)
     content.write(job.key)
     content.write(damaged.data)
@@ -256,12 +264,11 @@ def _write(content: BinaryIO, job: _Job, processes: int) -> None:
     tasks = (range(start, min(start + at_a_time, job.count)) for start in starts)
     decode = partial(_decoded, job.store, job.image_format)
     done = 0
-    with progress("decoding images", job.count) as advance:
-        for pixels, broken in ordered_map(decode, tasks, processes):
-            content.write(pixels.data)
-            damaged[done + np.asarray(broken, dtype=int)] = True
-            done += len(pixels)
-            advance(len(pixels))
+    for pixels, broken in ordered_map(decode, tasks, processes):
+        content.write(pixels.data)
+        damaged[done + np.asarray(broken, dtype=int)] = True
+        done += len(pixels)
+        advance(len(pixels))
     content.seek(KEY_SIZE)
     content.write(damaged.data)
 
