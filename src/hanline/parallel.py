@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from typing import Literal, TypeVar
 
@@ -26,7 +26,7 @@ def ordered_map(
     tasks: Iterable[Task],
     processes: int,
     start: Literal["spawn", "fork"] = "spawn",
-) -> Iterator[Result]:
+) -> Generator[Result]:
     """``map`` over worker processes that never runs far ahead of whoever takes the results.
 
     Args:

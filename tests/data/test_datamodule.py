@@ -374,6 +374,23 @@ class TestReadyPixels:
         fit(data(**tree, ready_pixels=None, image=image))
         assert not list(Path(tree["train_dir"]).rglob("*.pixels"))
 
+    def test_labels_are_looked_at_first(self, data, tree):
+        with pytest.raises(HanlineError, match="no sample is left"):
+            fit(
+                data(
+                    **tree, ready_pixels=True, charset=named_charset("dtrb_36"), max_label_length=1
+                )
+            )
+        assert not list(Path(tree["train_dir"]).rglob("*.pixels"))
+
+    def test_asked_for_they_must_be_there(self, data, tree):
+        made = data(**tree, ready_pixels=True)
+        with pytest.raises(HanlineError, match="the ready pixels are gone"):
+            made.setup("fit")
+        made.prepare_data()
+        made.setup("fit")
+        assert made.train_groups[0].ready
+
     def test_asked_for_it_is_an_error_that_they_cannot_be_kept(self, data, tree, monkeypatch):
         monkeypatch.setattr("hanline.data.ready_pixels.places", lambda store, name: ())
         with pytest.raises(HanlineError, match=r"data\.ready_pixels=false does without them"):

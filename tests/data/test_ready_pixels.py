@@ -179,7 +179,7 @@ def test_an_image_that_could_not_be_decoded_once(make_set, monkeypatch):
     assert data.damaged == 0
 
 
-def killed(store, image_format, numbers):
+def killed(task):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -299,6 +299,27 @@ class TestMaking:
         with pytest.raises(NotKeptError, match="in its folder, nor in the cache folder"):
             opened(path)
 
+    def test_one_of_two_that_cannot_be_kept(self, make_set, monkeypatch):
+        """Nothing is decoded in vain."""
+        one, other = make_set("one", LABELS), make_set("other", LABELS)
+        (other.parent / "file").touch()
+
+        def places(store, name):
+            yield (store.path if store.path == one else other.parent / "file") / name
+
+        monkeypatch.setattr("hanline.data.ready_pixels.places", places)
+        with pytest.raises(NotKeptError, match=r"of .*other cannot be kept"):
+            opened(one, other)
+        assert not list(one.glob("*.pixels*"))
+
+    def test_a_set_that_is_named_twice(self, make_set, monkeypatch):
+        path = make_set("set", LABELS)
+        path.with_name("link").symlink_to(path)
+        twice = opened(path, path, path.with_name("link"))
+        assert len(twice) == 180
+        assert twice.__getitems__([7, 67, 127]).labels == ["7번"] * 3
+        assert file_of(path)
+
     def test_where_no_file_can_be_locked(self, make_set, monkeypatch):
         def no_lock(path):
             raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
@@ -313,6 +334,7 @@ class TestMaking:
         """As where memory runs out."""
         monkeypatch.setattr("hanline.data.ready_pixels._ALONE", 10)
         monkeypatch.setattr("hanline.data.ready_pixels._decoded", killed)
+        monkeypatch.setattr("hanline.parallel.available_cpus", lambda: 2)
         path = make_set("set", LABELS)
         with pytest.raises(NotKeptError, match="terminated abruptly"):
             opened(path)

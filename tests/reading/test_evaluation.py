@@ -123,7 +123,7 @@ def test_the_json_holds_all_of_it(evaluation):
     assert record["total"] == {
         "samples": 5,
         "correct": 1,
-        "similarity": pytest.approx(3),
+        "similarity": pytest.approx(3, abs=1e-5),
         "distance": 4,
         "characters": 11,
         "accuracy": pytest.approx(20),

@@ -43,7 +43,7 @@ class TestComparison:
         assert comparison.correct == 2
         assert comparison.distance == 0 + 1 + 2 + 0 + 1 + 2 + 1
         assert comparison.characters == 4 + 2 + 4 + 0 + 1 + 4 + 0
-        assert comparison.similarity == pytest.approx(1 + 1 / 2 + 1 / 2 + 0 + 0 + 4 / 6 + 0)
+        assert comparison.similarity == 1_000_000 + 500_000 + 500_000 + 0 + 0 + 666_667 + 0
 
     def test_figures_are_in_percent(self):
         comparison = Comparison.of(["가나다라", "마바"], ["가나다라", "마사아"])
@@ -70,7 +70,8 @@ class TestComparison:
         assert Comparison.of([""], ["가나"]).cer == 200
 
     def test_sums_add_up(self):
-        labels, texts = ["가나", "다라", "마"], ["가나", "다바", ""]
+        labels = ["가나", "가나다", "마", "라" * 10, "라" * 10]
+        texts = ["가나", "가나바", "", "라" * 3, "라" * 7]
         whole = Comparison.of(labels, texts)
         parts = [Comparison.of([label], [text]) for label, text in zip(labels, texts, strict=True)]
         for name in ("samples", "correct", "similarity", "distance", "characters"):

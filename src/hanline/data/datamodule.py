@@ -8,7 +8,6 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
-from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,7 +26,7 @@ from hanline.data.dataset import (
 )
 from hanline.data.drawn_sets import DrawnSets, choose_texts
 from hanline.data.images import ImageFormat
-from hanline.data.lmdb_store import LMDBStore, find_sets
+from hanline.data.lmdb_store import find_sets
 from hanline.data.loader import BatchLoader
 from hanline.data.ready_pixels import NotKeptError, keep_ready_pixels
 from hanline.data.sampling import LikeWidthBatches, LikeWidths, TrainingBatches, ValidationBatches
@@ -122,10 +121,10 @@ class TextImageData(pl.LightningDataModule):
                 self.drawn.make(part)
         if not self._may_be_ready:
             return
-        ratios = [(path, self.total_data_usage_ratio) for path in chain(*self._training_sets)]
-        ratios += [(path, 1.0) for path in self._validation_sets]
-        stores = [(LMDBStore(path), ratio) for path, ratio in ratios]
-        used = [(store, used_samples(store, ratio)) for store, ratio in stores]
+        # To be opened first: what is wrong with the labels is told before the images are decoded.
+        datasets = [self._training_set(paths) for paths in self._training_sets]
+        datasets.append(self._dataset(self._validation_sets))
+        used = [(store, used_samples(store, d.usage_ratio)) for d in datasets for store in d.stores]
         unasked = self.ready_pixels is None
         try:
             keep_ready_pixels(used, self.image_format, unasked)
@@ -136,10 +135,7 @@ class TextImageData(pl.LightningDataModule):
 
     def setup(self, stage: str | None = None) -> None:
         """Open the sets and choose their samples. Runs in every process."""
-        self.train_groups = [
-            self._dataset(paths, usage_ratio=self.total_data_usage_ratio)
-            for paths in self._training_sets
-        ]
+        self.train_groups = [self._training_set(paths) for paths in self._training_sets]
         for name, group in zip(self.select_data or ["training"], self.train_groups, strict=True):
             _tell(name, group)
         self._open_validation()
@@ -230,6 +226,9 @@ class TextImageData(pl.LightningDataModule):
         self.validation = self._dataset(self._validation_sets)
         _tell("validation", self.validation)
 
+    def _training_set(self, paths: Sequence[Path]) -> LMDBDataset:
+        return self._dataset(paths, self.total_data_usage_ratio)
+
     def _dataset(self, paths: Sequence[Path], usage_ratio: float = 1.0) -> LMDBDataset:
         return LMDBDataset(paths, self.image_format, self.rules, usage_ratio)
 
@@ -240,14 +239,21 @@ class TextImageData(pl.LightningDataModule):
     def _take_ready_pixels(self) -> None:
         if not self._may_be_ready:
             return
-        datasets = [dataset for _, dataset in self._named_datasets()]
-        found = [dataset.find_ready() for dataset in datasets]
+        ready = 0
         # Images of several groups share a batch, in which they are all pixels or all to be decoded.
-        if any(ready is None for ready in found):
-            return
-        for dataset, ready in zip(datasets, found, strict=True):
-            dataset.ready = ready or []
-        logger.info("images: decoded already, in files *.pixels in the folders of their sets")
+        for sharing in (self.train_groups, [self.validation] if self.validation else []):
+            found = [dataset.find_ready() for dataset in sharing]
+            if all(pixels is not None for pixels in found):
+                for dataset, pixels in zip(sharing, found, strict=True):
+                    dataset.ready = pixels or []
+                    ready += 1
+        if ready == len(self._named_datasets()):
+            logger.info("images: decoded already, in files *.pixels")
+        elif self.ready_pixels:
+            raise HanlineError(
+                "the ready pixels are gone: start again, and they are made again. "
+                "data.ready_pixels=false does without them"
+            )
 
     def _named_datasets(self) -> list[tuple[str, LMDBDataset]]:
         names = self.select_data or ["training"]

@@ -10,11 +10,10 @@ import logging
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
-from functools import partial
 from itertools import islice
 from math import prod
 from pathlib import Path
@@ -97,6 +96,12 @@ class ReadyPixels:
         self._pixels = np.asarray(mapped)
 
 
+# Some images of a set, by their numbers, to be decoded; and their pixels, uint8 (N, H, W, C), with
+# the places of those that have none.
+_Task = tuple[LMDBStore, ImageFormat, range]
+_Decoded = tuple[np.ndarray, list[int]]
+
+
 @dataclass(frozen=True)
 class _Job:
     """What is asked for.
@@ -130,6 +135,15 @@ class _Job:
         """Of the file, in bytes."""
         return KEY_SIZE + self.count * (1 + prod(_shape(self.image_format)))
 
+    def tasks(self) -> list["_Task"]:
+        """The decoding, in pieces for several processes."""
+        a_task = max(1, min(_IMAGES_A_TASK, _BYTES_A_TASK // prod(_shape(self.image_format))))
+        starts = range(0, self.count, a_task)
+        return [
+            (self.store, self.image_format, range(start, min(start + a_task, self.count)))
+            for start in starts
+        ]
+
 
 def keep_ready_pixels(
     sets: Sequence[tuple[LMDBStore, int]], image_format: ImageFormat, unasked: bool
@@ -147,50 +161,56 @@ def keep_ready_pixels(
         NotKeptError: they cannot be kept, or shall not be.
     """
     jobs = [_Job.of(store, image_format, count) for store, count in sets]
-    missing = [job for job in jobs if _found(job) is None]
+    # A set may be in two groups. All runs lock the files in the same order.
+    by_place = {(str(job.store.path.resolve()), job.name): job for job in jobs}
+    missing = [by_place[place] for place in sorted(by_place) if not _found(by_place[place])]
     if not missing:
         return
-    if unasked:
-        _check_modest(missing)
-    images = sum(job.count for job in missing)
-    made = 0
-    with progress("decoding images", images) as advance:
-        for job in missing:
-            try:
-                file = _writable(job, unasked)
-                # Of several runs one makes the file, and the others wait for it.
-                with sole_writer(file.with_name(job.question)):
-                    if _found(job) is None:
-                        _make(file, job, 1 if images <= _ALONE else 0, advance)
-                        made += job.size
-                    else:
-                        advance(job.count)
-            except (OSError, BrokenProcessPool) as error:
-                raise NotKeptError(
-                    f"cannot keep the ready pixels of {job.store.path}: {error}; nothing was left "
-                    "of them"
-                ) from error
-    if made:
-        logger.info("keeping %.0f MiB of ready pixels in files *%s", made / 2**20, SUFFIX)
+    try:
+        if unasked:
+            _check_modest(missing)
+        _keep([(job, _writable(job, unasked)) for job in missing])
+    except (OSError, BrokenProcessPool) as error:
+        raise NotKeptError(f"the ready pixels cannot be kept: {error}") from error
 
 
 def find_ready_pixels(
     store: LMDBStore, image_format: ImageFormat, count: int
 ) -> ReadyPixels | None:
     """The pixels of a set's first images, where :func:`keep_ready_pixels` has kept them."""
-    return _found(_Job.of(store, image_format, count))
+    job = _Job.of(store, image_format, count)
+    file = _found(job)
+    try:
+        return ReadyPixels(file, count, image_format) if file else None
+    except HanlineError as error:  # gone meanwhile, or no address space to map it into
+        logger.info("%s", error)
+        return None
 
 
-def _found(job: _Job) -> ReadyPixels | None:
+def _found(job: _Job) -> Path | None:
     for file in places(job.store, job.name):
-        try:
-            with file.open("rb") as content:
-                sound = content.read(KEY_SIZE) == job.key and file.stat().st_size == job.size
-        except OSError:
-            continue
-        if sound:
-            return ReadyPixels(file, job.count, job.image_format)
+        with suppress(OSError), file.open("rb") as content:
+            if content.read(KEY_SIZE) == job.key and file.stat().st_size == job.size:
+                return file
     return None
+
+
+def _keep(missing: Sequence[tuple[_Job, Path]]) -> None:
+    with ExitStack() as stack:
+        for job, file in missing:
+            # Of several runs one makes the file, and the others wait for it.
+            stack.enter_context(sole_writer(file.with_name(job.question)))
+        todo = [(job, file) for job, file in missing if not _found(job)]
+        images = sum(job.count for job, _ in todo)
+        tasks = (task for job, _ in todo for task in job.tasks())
+        decoded = ordered_map(_decoded, tasks, 1 if images <= _ALONE else 0)
+        stack.callback(decoded.close)
+        advance = stack.enter_context(progress("decoding images", images)) if images else None
+        for job, file in todo:
+            _make(file, job, islice(decoded, len(job.tasks())), advance or (lambda count: None))
+    if todo:
+        size = sum(job.size for job, _ in todo) / 2**20
+        logger.info("keeping %.0f MiB of ready pixels in files *%s", size, SUFFIX)
 
 
 def _check_modest(jobs: Sequence[_Job]) -> None:
@@ -232,11 +252,16 @@ def _writable(job: _Job, unasked: bool) -> Path:
     raise NotKeptError(f"the ready pixels of {job.store.path} cannot be kept {where}: {problem}")
 
 
-def _make(file: Path, job: _Job, processes: int, advance: Callable[[int], None]) -> None:
-    # What earlier runs that were killed, and earlier states of the set, have left.
+def _make(
+    file: Path, job: _Job, decoded: Iterable[_Decoded], advance: Callable[[int], None]
+) -> None:
+    # What earlier runs that were killed, and earlier states of the set, have left. A newer file may
+    # be of this state as another machine sees it.
+    written = (job.store.path / "data.mdb").stat().st_mtime_ns
     for old in file.parent.glob(f"{job.question}-*{SUFFIX}*"):
         with suppress(OSError):  # on Windows, what another run has mapped stays
-            old.unlink()
+            if old.name in (job.name, file.name + PARTIAL) or old.stat().st_mtime_ns < written:
+                old.unlink()
     room = shutil.disk_usage(file.parent).free
     if job.size > room:
         raise NotKeptError(
@@ -246,7 +271,7 @@ def _make(file: Path, job: _Job, processes: int, advance: Callable[[int], None])
     aside = file.with_name(file.name + PARTIAL)
     try:
         with aside.open("wb") as content:
-            _write(content, job, processes, advance)
+            _write(content, job, decoded, advance)
             content.flush()
             # A name that outlives a loss of power shall not stand for pixels that did not.
             os.fsync(content.fileno())
@@ -255,16 +280,14 @@ def _make(file: Path, job: _Job, processes: int, advance: Callable[[int], None])
         aside.unlink(missing_ok=True)
 
 
-def _write(content: BinaryIO, job: _Job, processes: int, advance: Callable[[int], None]) -> None:
+def _write(
+    content: BinaryIO, job: _Job, decoded: Iterable[_Decoded], advance: Callable[[int], None]
+) -> None:
     damaged = np.zeros(job.count, dtype=bool)
     content.write(job.key)
     content.write(damaged.data)
-    at_a_time = max(1, min(_IMAGES_A_TASK, _BYTES_A_TASK // prod(_shape(job.image_format))))
-    starts = range(0, job.count, at_a_time)
-    tasks = (range(start, min(start + at_a_time, job.count)) for start in starts)
-    decode = partial(_decoded, job.store, job.image_format)
     done = 0
-    for pixels, broken in ordered_map(decode, tasks, processes):
+    for pixels, broken in decoded:
         content.write(pixels.data)
         damaged[done + np.asarray(broken, dtype=int)] = True
         done += len(pixels)
@@ -273,10 +296,8 @@ def _write(content: BinaryIO, job: _Job, processes: int, advance: Callable[[int]
     content.write(damaged.data)
 
 
-def _decoded(
-    store: LMDBStore, image_format: ImageFormat, numbers: range
-) -> tuple[np.ndarray, list[int]]:
-    """Pixels, uint8 (N, H, W, C), and which of them are none."""
+def _decoded(task: _Task) -> _Decoded:
+    store, image_format, numbers = task
     pixels = np.zeros((len(numbers), *_shape(image_format)), dtype=np.uint8)
     broken = []
     for place, (content, _) in enumerate(store.read(numbers)):

@@ -7,10 +7,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from hanline.text.metrics import Comparison
+from hanline.text.metrics import MILLION, Comparison
 
-# Similarities and losses are summed in millionths.
-FRACTIONS = 1_000_000
 # What counts of a label's loss at most, so that the sum stays a 64-bit number.
 LARGEST = 1_000_000
 # Readings are added up when there are so many: adding takes longer than comparing 192 of them.
@@ -88,24 +86,24 @@ class ReadingMetrics(Metric):
         comparison = Comparison.of(self._labels, self._texts)
         self.samples += comparison.samples
         self.correct += comparison.correct
-        self.similarity += round(comparison.similarity * FRACTIONS)
+        self.similarity += comparison.similarity
         self.distance += comparison.distance
         self.characters += comparison.characters
         losses = torch.cat(self._losses).float()
         # No whole number stands for NaN and infinity.
         finite = losses.isfinite()
         counted = losses.where(finite, 0).clamp(max=LARGEST)
-        self.loss += (counted * FRACTIONS).round().long().sum()
+        self.loss += (counted * MILLION).round().long().sum()
         self.loss_count += torch.cat(self._counts).sum()
         self.not_finite += (~finite).sum()
         self._forget()
 
     def compute(self) -> dict[str, Tensor]:
-        loss = self.loss / FRACTIONS / self.loss_count
+        loss = self.loss / MILLION / self.loss_count
         return {
             "samples": self.samples.float(),
             "accuracy": 100 * self.correct / self.samples,
-            "norm_ed": 100 * self.similarity / FRACTIONS / self.samples,
+            "norm_ed": 100 * self.similarity / MILLION / self.samples,
             "cer": 100 * self.distance / self.characters,
             "loss": loss.where(self.not_finite == 0, torch.nan),
         }

@@ -18,7 +18,7 @@ from hanline.errors import HanlineError
 from hanline.reading.reader import Reader, Reading
 from hanline.text.character_classes import character_class, count_classes
 from hanline.text.cleaning import normalize
-from hanline.text.metrics import Comparison
+from hanline.text.metrics import MILLION, Comparison
 
 
 @dataclass(frozen=True)
@@ -178,6 +178,7 @@ def as_json(evaluation: Evaluation) -> str:
 
 def _figures(comparison: Comparison) -> dict[str, float]:
     return asdict(comparison) | {
+        "similarity": comparison.similarity / MILLION,
         "accuracy": comparison.accuracy,
         "norm_ed": comparison.norm_ed,
         "cer": comparison.cer,

@@ -35,15 +35,15 @@ class Comparison:
         samples: pairs.
         correct: pairs that are equal.
         similarity: sum of 1 − distance / length of the longer, 0 where either is empty: the
-            normalised edit distance of ICDAR 2019. Each is rounded to millionths, so that no order
-            of adding changes the sum.
+            normalised edit distance of ICDAR 2019. In millionths, so that no order of adding
+            changes the sum.
         distance: sum of the edit distances, in characters.
         characters: sum of the labels' lengths.
     """
 
     samples: int
     correct: int
-    similarity: float
+    similarity: int
     distance: int
     characters: int
 
@@ -57,8 +57,8 @@ class Comparison:
         lengths = [np.fromiter(map(len, side), np.int32, len(side)) for side in wrong]
         correct = len(labels) - len(distances)
         both_empty = labels.count("") - wrong[0].count("")
-        alike = np.rint(MILLION * (1 - distances / np.maximum(*lengths))).sum() / MILLION
-        similarity = correct - both_empty + float(alike)
+        alike = np.rint(MILLION * (1 - distances / np.maximum(*lengths)))
+        similarity = MILLION * (correct - both_empty) + int(alike.sum())
         characters = sum(map(len, labels))
         return cls(len(labels), correct, similarity, int(distances.sum()), characters)
 
@@ -70,7 +70,7 @@ class Comparison:
     @property
     def norm_ed(self) -> float:
         """Mean normalised edit distance (1 is equal), in percent."""
-        return 100 * self.similarity / self.samples
+        return 100 * self.similarity / MILLION / self.samples
 
     @property
     def cer(self) -> float:
