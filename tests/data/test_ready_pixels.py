@@ -79,6 +79,17 @@ def file_of(path):
 
 
 @pytest.fixture
+def places(monkeypatch, tmp_path):
+    """Where pixels may be: in the first nothing can be written, the second is the user's cache."""
+    (tmp_path / "file").touch()
+    folders = [tmp_path / "file", tmp_path / "cache"]
+    monkeypatch.setattr(
+        "hanline.data.ready_pixels.places", lambda store, name: (f / name for f in folders)
+    )
+    return folders
+
+
+@pytest.fixture
 def pictures(make_set, encode):
     """A set of noise of many sizes and modes, unlike each other."""
     random = np.random.default_rng(0)
@@ -285,13 +296,8 @@ class TestMaking:
             made(LMDBStore(path), ImageFormat(16, 30, 1, True), 3000)
         assert {file.suffix for file in path.iterdir()} == {".json", ".mdb"}
 
-    def test_where_nothing_can_be_written(self, make_set, monkeypatch, tmp_path):
+    def test_where_nothing_can_be_written(self, make_set, places, tmp_path):
         path = make_set("set", LABELS)
-        (tmp_path / "file").touch()
-        places = [tmp_path / "file", tmp_path / "cache"]
-        monkeypatch.setattr(
-            "hanline.data.ready_pixels.places", lambda store, name: [p / name for p in places]
-        )
         assert opened(path).__getitems__([7]).images[0, 0, 0, 0] == 7
         (file,) = (tmp_path / "cache").iterdir()
         assert file.suffix == ".pixels"
@@ -329,7 +335,7 @@ class TestMaking:
         with pytest.raises(NotKeptError, match=os.strerror(errno.ENOLCK)):
             opened(path)
 
-    @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+    @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
     def test_where_a_worker_is_killed(self, make_set, monkeypatch):
         """As where memory runs out."""
         monkeypatch.setattr("hanline.data.ready_pixels._ALONE", 10)
@@ -351,24 +357,14 @@ class TestUnasked:
         ]
         assert written[0] == written[1]
 
-    def test_not_in_the_users_cache_folder(self, make_set, monkeypatch, tmp_path):
+    def test_not_in_the_users_cache_folder(self, make_set, places):
         path = make_set("set", LABELS)
-        (tmp_path / "file").touch()
-        places = [tmp_path / "file", tmp_path / "cache"]
-        monkeypatch.setattr(
-            "hanline.data.ready_pixels.places", lambda store, name: (p / name for p in places)
-        )
         with pytest.raises(NotKeptError, match="cannot be kept in its folder: "):
             made(LMDBStore(path), FORMAT, 60, unasked=True)
-        assert not (tmp_path / "cache").exists()
+        assert not places[1].exists()
 
-    def test_those_in_the_users_cache_folder_are_taken(self, make_set, monkeypatch, tmp_path):
+    def test_those_in_the_users_cache_folder_are_taken(self, make_set, places, monkeypatch):
         path = make_set("set", LABELS)
-        (tmp_path / "file").touch()
-        places = [tmp_path / "file", tmp_path / "cache"]
-        monkeypatch.setattr(
-            "hanline.data.ready_pixels.places", lambda store, name: (p / name for p in places)
-        )
         monkeypatch.setattr("hanline.data.ready_pixels._UNASKED_BYTES", 100)
         asked = made(LMDBStore(path), FORMAT, 60)
         assert made(LMDBStore(path), FORMAT, 60, unasked=True).file == asked.file

@@ -274,6 +274,15 @@ def test_two_devices_train_as_two_processes(run_on_two_devices: Path) -> None:
     assert steps(run_on_two_devices / "last.ckpt") == 12
 
 
+def test_an_error_on_two_devices_is_a_message(drawn: str, tmp_path: Path) -> None:
+    missing = [f"data.{part}_dir={tmp_path / 'missing'}" for part in ("train", "validation")]
+    done = train(*TINY, *TWO_DEVICES, drawn, *missing, f"hydra.run.dir={tmp_path / 'run'}")
+    assert done.returncode == 1
+    assert f"error: {tmp_path / 'missing'} is no folder" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "HydraConfig" not in done.stderr
+
+
 def test_two_devices_measure_what_one_does(
     whole_run: Path, make_recognizer: Any, save_checkpoint: Any, tmp_path: Path
 ) -> None:

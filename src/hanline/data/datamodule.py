@@ -121,9 +121,12 @@ class TextImageData(pl.LightningDataModule):
                 self.drawn.make(part)
         if not self._may_be_ready:
             return
-        # To be opened first: what is wrong with the labels is told before the images are decoded.
-        datasets = [self._training_set(paths) for paths in self._training_sets]
-        datasets.append(self._dataset(self._validation_sets))
+        try:
+            datasets = [self._training_set(paths) for paths in self._training_sets]
+            datasets.append(self._dataset(self._validation_sets))
+        except HanlineError:
+            # Of what is wrong with the sets setup() tells, in every process; so nothing is decoded.
+            return
         used = [(store, used_samples(store, d.usage_ratio)) for d in datasets for store in d.stores]
         unasked = self.ready_pixels is None
         try:

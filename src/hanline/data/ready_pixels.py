@@ -201,16 +201,17 @@ def _keep(missing: Sequence[tuple[_Job, Path]]) -> None:
             # Of several runs one makes the file, and the others wait for it.
             stack.enter_context(sole_writer(file.with_name(job.question)))
         todo = [(job, file) for job, file in missing if not _found(job)]
+        if not todo:
+            return
         images = sum(job.count for job, _ in todo)
         tasks = (task for job, _ in todo for task in job.tasks())
         decoded = ordered_map(_decoded, tasks, 1 if images <= _ALONE else 0)
         stack.callback(decoded.close)
-        advance = stack.enter_context(progress("decoding images", images)) if images else None
+        advance = stack.enter_context(progress("decoding images", images))
         for job, file in todo:
-            _make(file, job, islice(decoded, len(job.tasks())), advance or (lambda count: None))
-    if todo:
-        size = sum(job.size for job, _ in todo) / 2**20
-        logger.info("keeping %.0f MiB of ready pixels in files *%s", size, SUFFIX)
+            _make(file, job, islice(decoded, len(job.tasks())), advance)
+    size = sum(job.size for job, _ in todo) / 2**20
+    logger.info("keeping %.0f MiB of ready pixels in files *%s", size, SUFFIX)
 
 
 def _check_modest(jobs: Sequence[_Job]) -> None:
@@ -260,7 +261,7 @@ def _make(
     written = (job.store.path / "data.mdb").stat().st_mtime_ns
     for old in file.parent.glob(f"{job.question}-*{SUFFIX}*"):
         with suppress(OSError):  # on Windows, what another run has mapped stays
-            if old.name in (job.name, file.name + PARTIAL) or old.stat().st_mtime_ns < written:
+            if old.name.startswith(job.name) or old.stat().st_mtime_ns < written:
                 old.unlink()
     room = shutil.disk_usage(file.parent).free
     if job.size > room:

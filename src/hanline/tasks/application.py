@@ -97,7 +97,9 @@ def _checked(
     config: DictConfig, name: str, settings: type, task: Callable[[DictConfig], Any]
 ) -> Any:
     """Check a job's configuration, and do its work where the user started it."""
+    # Not to be asked for later: with several devices it is gone by then.
     hydra_config = HydraConfig.get()
+    in_sweep = not OmegaConf.is_missing(hydra_config.job, "num")
     if not hydra_config.job.chdir:
         # Ray's workers start somewhere else, and relative paths mean the user's place.
         os.chdir(hydra_config.runtime.cwd)
@@ -105,19 +107,19 @@ def _checked(
         check_config(config, CONF / f"{name}.yaml", settings)
         return task(config)
     except HanlineError as error:
-        _refuse(error)
+        _refuse(error, in_sweep)
     except Exception as error:
         # Hydra wraps what goes wrong in the things that it builds.
         if isinstance(error, InstantiationException) and isinstance(error.__cause__, HanlineError):
-            _refuse(error.__cause__)
+            _refuse(error.__cause__, in_sweep)
         # No misuse of the command line, then, whatever its type.
         error.at_work = True  # type: ignore[attr-defined]
         raise
 
 
-def _refuse(error: HanlineError) -> NoReturn:
+def _refuse(error: HanlineError, in_sweep: bool) -> NoReturn:
     """End with an error's message; a job of a sweep hands it back, and the others go on."""
-    if OmegaConf.is_missing(HydraConfig.get().job, "num"):
+    if not in_sweep:
         fail(str(error))
     raise error
 

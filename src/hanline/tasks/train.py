@@ -20,7 +20,7 @@ from hanline.errors import HanlineError
 from hanline.interop.opening import model_file
 from hanline.model.lightning_module import RecognizerModule
 from hanline.model.recognizer import Recognizer
-from hanline.tasks.application import CONF, is_first_process, plain, quiet_others, run
+from hanline.tasks.application import CONF, fail, is_first_process, plain, quiet_others, run
 from hanline.tasks.config_check import check_config
 from hanline.text.charset import Charset
 from hanline.training.checkpoints import TrainingStopped, best_accuracy
@@ -52,7 +52,10 @@ def main() -> None:
         # One of several processes on this machine: the first has composed the configuration. It
         # also has the exit status: Lightning kills it if another process ends with one before it.
         with suppress(TrainingStopped):
-            train(DictConfig(OmegaConf.load(sys.argv[2])))
+            try:
+                train(DictConfig(OmegaConf.load(sys.argv[2])))
+            except HanlineError as error:
+                fail(str(error))
         return
     run("train", Settings, compose_and_train)
 
