@@ -3,6 +3,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from hanline.model.precision import lstms_need_float32
 from hanline.model.stage import Stage
 
 
@@ -32,7 +33,7 @@ class BiLSTM(Stage):
         for lstm, linear in zip(self.lstms, self.linears, strict=True):
             # An LSTM's states lie in memory step by step. Taken so, the layer is one product; else
             # torch would copy its weights for each image.
-            features = linear(lstm(features)[0].transpose(0, 1)).transpose(0, 1)
+            features = linear(_states(lstm, features).transpose(0, 1)).transpose(0, 1)
         return features
 
     def forward_all(self, inputs: Sequence[Tensor]) -> list[Tensor]:
@@ -61,6 +62,16 @@ class BiLSTM(Stage):
         return features
 
 
+def _states(lstm: nn.Module, features: Tensor) -> Tensor:
+    """Features (B, T, D) → the states of both directions (B, T, 2 · hidden_size)."""
+    if lstms_need_float32(features.device.type):
+        with torch.autocast(features.device.type, enabled=False):
+            states: Tensor = lstm(features.float())[0]
+    else:
+        states = lstm(features)[0]
+    return states
+
+
 def _one_direction(lstm: nn.LSTM, inputs: Sequence[Tensor], direction: int) -> list[Tensor]:
     """The states of one direction of an LSTM for each of several inputs (B, T, D)."""
     lines, steps = sum(map(len, inputs)), max(some.shape[1] for some in inputs)
@@ -70,6 +81,11 @@ def _one_direction(lstm: nn.LSTM, inputs: Sequence[Tensor], direction: int) -> l
         piece[:, : some.shape[1]] = some
     start = filled.new_zeros(1, lines, lstm.hidden_size)
     weights = tuple(lstm.all_weights[direction])
-    states = torch.lstm(filled, (start, start), weights, True, 1, 0.0, False, False, True)[0]
+    rest = (weights, True, 1, 0.0, False, False, True)
+    if lstms_need_float32(filled.device.type):
+        with torch.autocast(filled.device.type, enabled=False):
+            states = torch.lstm(filled.float(), (start.float(), start.float()), *rest)[0]
+    else:
+        states = torch.lstm(filled, (start, start), *rest)[0]
     pieces = states.split([len(some) for some in inputs])
     return [piece[:, : some.shape[1]] for piece, some in zip(pieces, inputs, strict=True)]
