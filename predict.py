@@ -2,6 +2,6 @@
 
 if __name__ == "__main__":
     # Not above: worker processes import this file too, and need none of it.
-    from hanline.tasks.predict import main
+    from hanline.commands.predict import main
 
     main()

@@ -25,8 +25,8 @@ from rich.table import Table
 
 from hanline import Reader
 from hanline.data.image_folder import GT, read_gt
-from hanline.memory import keep_freed_memory
-from hanline.text.metrics import Comparison, uniform
+from hanline.metrics.text_metrics import Comparison, uniform
+from hanline.system.malloc import keep_freed_memory
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from rich.table import Table
 
 from hanline import Reader
 from hanline.data.image_folder import GT, Row, read_gt
-from hanline.text.metrics import Comparison, uniform
+from hanline.metrics.text_metrics import Comparison, uniform
 
 # The sequence modeling that DTRB gives its models; headline_quick has a smaller one.
 _DTRB = (
@@ -100,11 +100,11 @@ def trained(model: str, given: argparse.Namespace, lines: Mapping[str, Sequence[
     print(f"{model}: {steps} steps", flush=True)
     settings += [f"trainer.max_steps={steps}", f"trainer.val_check_interval={steps}"]
     # Short trainings, too, are warmed up, in the same share of them.
-    settings += [f"schedule.warmup_steps={max(1, min(200, steps // 12))}"]
+    settings += [f"scheduler.warmup_steps={max(1, min(200, steps // 12))}"]
     times = dict(run_training(settings))
     minutes = (times[max(times)] - times[min(times)]) / 60 * steps / (max(times) - min(times))
     # Without a second look at lines that were read badly: these models read many so.
-    reader = Reader(run / "last.ckpt", device="cpu", straighten=False)
+    reader = Reader(run / "last.ckpt", device="cpu", deskew=False)
     errors = {}
     for folder, rows in lines.items():
         texts = [uniform(reading.text) for reading in reader.read(row.image for row in rows)]
@@ -127,7 +127,7 @@ def steps_per_second(settings: Sequence[str]) -> float:
 def run_training(settings: Sequence[str], until: int | None = None) -> list[tuple[int, float]]:
     """When which steps were done, in seconds; ``until`` so many seconds after the first."""
     command = [
-        *(sys.executable, "-u", "-m", "hanline.tasks.train", "experiment=headline_quick"),
+        *(sys.executable, "-u", "-m", "hanline.commands.train", "experiment=headline_quick"),
         *("trainer.log_every_n_steps=5", *settings),
     ]
     times: list[tuple[int, float]] = []

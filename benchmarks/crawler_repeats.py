@@ -22,7 +22,7 @@ from headlines.store import Store
 from rich.console import Console
 from rich.table import Table
 
-from hanline.progress import progress
+from hanline.system.progress import progress
 
 DAY = "2026-03-02"
 THRESHOLD = 90.0

@@ -19,7 +19,7 @@ from opening import first_opening, opening, write_labels
 from packing import hanline_pack
 from word_images import temporary_folder, write_folder
 
-from hanline.model.prediction.ctc import CTCPrediction
+from hanline.models.prediction.ctc import CTCPrediction
 from hanline.text.charset import Charset
 
 SAMPLES = "samples"

@@ -4,7 +4,7 @@
 
 Both read the same set of drawn words, 32 × 100 pixels in one channel, with no worker on one core,
 then with two workers; Hanline with its defaults, so that pixels are ready (the first opening, at
-which they are decoded, is not counted), and with data.ready_pixels=false. Hanline's batches are
+which they are decoded, is not counted), and with data.cache_pixels=false. Hanline's batches are
 bytes, which the device makes numbers between −1 and 1; DTRB's are such numbers.
 """
 
@@ -32,8 +32,8 @@ from word_images import (
     write_lmdb,
 )
 
+from hanline.commands.train import quiet_lightning
 from hanline.data.datamodule import TextImageData
-from hanline.tasks.train import quiet_lightning
 
 Loader = Callable[[], Iterator[Any]]
 WORKERS = 2
@@ -54,7 +54,7 @@ def rows(given: argparse.Namespace) -> Iterable[Row]:
         pixels = HEIGHT * WIDTH
         sample_bytes = size_of(path / "data.mdb") / given.samples + pixels
         own = partial(hanline_loader, path, given.batch_size)
-        loaders: list[Callable[[int], Loader]] = [own, partial(own, ready_pixels="false")]
+        loaders: list[Callable[[int], Loader]] = [own, partial(own, cache_pixels="false")]
         if given.dtrb:
             loaders.append(dtrb_loaders(given.dtrb, dtrb_path, given.batch_size))
         with one_core():
@@ -105,7 +105,7 @@ def side(loader: Loader, given: argparse.Namespace) -> Callable[[], float]:
     return measure
 
 
-def hanline_loader(path: Path, batch_size: int, workers: int, ready_pixels: str = "null") -> Loader:
+def hanline_loader(path: Path, batch_size: int, workers: int, cache_pixels: str = "null") -> Loader:
     """The loader that training takes."""
     config = composed(
         "train",
@@ -114,7 +114,7 @@ def hanline_loader(path: Path, batch_size: int, workers: int, ready_pixels: str 
         f"data.validation_dir={path}",
         f"data.batch_size={batch_size}",
         f"data.num_workers={workers}",
-        f"data.ready_pixels={ready_pixels}",
+        f"data.cache_pixels={cache_pixels}",
         f"image.height={HEIGHT}",
         f"image.width={WIDTH}",
     )
@@ -126,7 +126,7 @@ def hanline_loader(path: Path, batch_size: int, workers: int, ready_pixels: str 
         max_steps=10**9, logger=False, enable_checkpointing=False, accelerator="cpu"
     )
     # Where the disk has too little room there are none.
-    assert all(group.ready for group in data.train_groups) == (ready_pixels == "null")
+    assert all(group.ready for group in data.train_groups) == (cache_pixels == "null")
     loader = data.train_dataloader()
     return lambda: iter(loader)
 

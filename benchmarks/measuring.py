@@ -18,7 +18,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from hanline.parallel import available_cpus
+from hanline.system.parallel import available_cpus
 
 
 @dataclass(frozen=True)

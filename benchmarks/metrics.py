@@ -17,8 +17,8 @@ from hydra.utils import instantiate
 from measuring import Row, command, in_turns, one_core
 from word_images import DISTINCT, charset, composed, drawn_with, words
 
-from hanline.model.metrics import ReadingMetrics
-from hanline.text.metrics import Comparison
+from hanline.metrics.text_metrics import Comparison
+from hanline.metrics.torch_metrics import ReadingMetrics
 
 Pairs = tuple[Sequence[str], Sequence[str]]
 # A validation compares a batch at a time.

@@ -66,7 +66,7 @@ def write_labels(path: Path, count: int) -> Path:
 def opening(path: Path) -> float:
     """Labels a second of opening the set as it is."""
     start = time.perf_counter()
-    rules = LabelRules(charset(), MAX_LENGTH, fold_case=False, unfit="skip")
+    rules = LabelRules(charset(), MAX_LENGTH, lowercase=False, unfit="skip")
     dataset = LMDBDataset([path], ImageFormat(HEIGHT, WIDTH, 1, keep_ratio=False), rules)
     return len(dataset) / (time.perf_counter() - start)
 

@@ -28,10 +28,10 @@ from training import (
     process_of,
 )
 
-from hanline.memory import keep_freed_memory
-from hanline.model.eight_bits import in_eight_bits, measure_ranges, multiplies_eight_bits
-from hanline.model.precision import best_precision
-from hanline.parallel import available_cpus
+from hanline.models.precision import best_precision
+from hanline.quantization.torch_int8 import calibrate, has_fast_int8, quantize
+from hanline.system.malloc import keep_freed_memory
+from hanline.system.parallel import available_cpus
 
 # For each model, how many times as fast as DTRB it shall be, and in 8 bits.
 GOALS = {
@@ -53,7 +53,7 @@ def rows(given: argparse.Namespace) -> Iterator[Row]:
     threads = available_cpus()
     for model in given.models:
         dtypes = [low]
-        if multiplies_eight_bits() and model.endswith("ctc"):
+        if has_fast_int8() and model.endswith("ctc"):
             dtypes.append(torch.int8)
         sides = [partial(own_reading, dtype) for dtype in dtypes]
         if given.dtrb:
@@ -85,8 +85,8 @@ def own_reading(dtype: torch.dtype, model: str) -> Callable[[], object]:
     recognizer = own_module(model)[0].recognizer.eval()
     images = batch()
     if dtype == torch.int8:
-        recognizer.ranges = measure_ranges(recognizer, [images])
-        recognizer = in_eight_bits(recognizer)
+        recognizer.ranges = calibrate(recognizer, [images])
+        recognizer = quantize(recognizer)
     low = best_precision("cpu")[0] == "bf16-mixed"
 
     def read() -> object:

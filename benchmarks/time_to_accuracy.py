@@ -127,7 +127,7 @@ def draw(folder: Path, words: Path | None, samples: int) -> str:
         count = samples if part == "train" else len(validation)
         run_quietly(
             [
-                *(sys.executable, "-m", "hanline.tasks.synthesize", "format=lmdb"),
+                *(sys.executable, "-m", "hanline.commands.synthesize", "format=lmdb"),
                 *(f"output={folder / part}", f"part={part}", f"samples={count}"),
                 *files(folder),
                 *("synthesis.fonts=bundled", "max_label_length=25"),
@@ -153,7 +153,7 @@ def run_quietly(command: Sequence[str]) -> None:
 
 def own_command(folder: Path, overrides: Iterable[str]) -> list[str]:
     return [
-        *(sys.executable, "-m", "hanline.tasks.train", *MODEL, *files(folder)),
+        *(sys.executable, "-m", "hanline.commands.train", *MODEL, *files(folder)),
         *(f"data.train_dir={folder / 'train'}", f"data.validation_dir={folder / 'validation'}"),
         *(f"hydra.run.dir={folder / 'run'}", *overrides),
     ]

@@ -26,15 +26,15 @@ from measuring import Row, command, dtrb_argument, dtrb_module, in_turns, produc
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from hanline.cli.hydra_app import CONF
+from hanline.commands.train import make_recognizer
 from hanline.data.dataset import Batch
-from hanline.memory import keep_freed_memory
-from hanline.model.lightning_module import RecognizerModule
-from hanline.model.precision import best_precision
-from hanline.model.recognizer import Recognizer
-from hanline.parallel import available_cpus
-from hanline.tasks.application import CONF
-from hanline.tasks.train import make_recognizer
+from hanline.models.precision import best_precision
+from hanline.models.recognizer import Recognizer
+from hanline.system.malloc import keep_freed_memory
+from hanline.system.parallel import available_cpus
 from hanline.text.charset import Charset
+from hanline.training.module import RecognizerModule
 
 GOALS = {
     "none_vgg_bilstm_ctc": 2.2,
@@ -146,7 +146,7 @@ def own_module(model: str, overrides: Sequence[str] = ()) -> tuple[RecognizerMod
         config = compose("train", overrides=[f"model={model}", *overrides])
     recognizer = make_recognizer(config, Charset(characters(model)))
     module = RecognizerModule(
-        recognizer, instantiate(config.optimizer), instantiate(config.schedule)
+        recognizer, instantiate(config.optimizer), instantiate(config.scheduler)
     )
     return module.train(), config.trainer.gradient_clip_val
 

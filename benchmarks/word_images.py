@@ -15,10 +15,10 @@ from hydra.utils import instantiate
 from measuring import dtrb_module
 from omegaconf import DictConfig
 
+from hanline.cli.hydra_app import CONF
 from hanline.data.image_folder import FolderWriter
 from hanline.data.lmdb_store import LMDBWriter
-from hanline.synthesis.drawing import Synthesis
-from hanline.tasks.application import CONF
+from hanline.synthesis.dataset_renderer import Synthesis
 from hanline.text.charset import Charset
 
 Samples = Sequence[tuple[bytes, str]]

@@ -18,9 +18,9 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from PIL import Image, ImageDraw
 
-from hanline.model.lightning_module import RecognizerModule
-from hanline.model.recognizer import Recognizer
+from hanline.models.recognizer import Recognizer
 from hanline.synthesis.fonts import Font, bundled_files
+from hanline.training.module import RecognizerModule
 
 ROOT = Path(__file__).parents[1]
 WORDS = ["1", "2", "3", "10", "가나", "한글", "뉴스", "속보 1", "A", "美中"]
@@ -92,7 +92,7 @@ def make_recognizer() -> MakeRecognizer:
 
         def stage(name: str) -> dict[str, Any]:
             chosen = stages[name] if name != "no sequences" else no_sequences
-            return chosen | {"_target_": f"hanline.model.{chosen['_target_']}"}
+            return chosen | {"_target_": f"hanline.models.{chosen['_target_']}"}
 
         with torch.random.fork_rng():
             torch.manual_seed(0)
@@ -201,7 +201,7 @@ def command(
         monkeypatch.setattr(sys, "argv", ["hanline", *arguments])
         status = 0
         try:
-            importlib.import_module(f"hanline.tasks.{name}").main()
+            importlib.import_module(f"hanline.commands.{name}").main()
         except SystemExit as ended:
             status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
         captured = capsys.readouterr()

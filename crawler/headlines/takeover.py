@@ -10,7 +10,7 @@ from pathlib import Path
 from scrapy.settings import BaseSettings
 
 from hanline.errors import HanlineError
-from hanline.progress import progress
+from hanline.system.progress import progress
 from hanline.text.cleaning import HeadlineCleaning
 from hanline.text.corpus import describe_counts
 from headlines.crawl_run import cleaning_of, output_folder, store_of

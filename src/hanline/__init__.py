@@ -10,7 +10,7 @@ __all__ = ["Reader", "Reading", "__version__"]
 def __getattr__(name: str) -> Any:
     # Only when it is asked for: the crawler needs no torch, whose import takes seconds.
     if name in ("Reader", "Reading"):
-        from hanline.reading import reader
+        from hanline.inference import reader
 
         return getattr(reader, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -17,7 +17,7 @@ def test_from_the_news_server_to_a_training_step(site, crawl, tmp_path):
         [
             sys.executable,
             "-m",
-            "hanline.tasks.train",
+            "hanline.commands.train",
             "model=none_vgg_bilstm_ctc",
             "corpus=crawled",
             f"corpus.files=[{headlines}]",
@@ -27,7 +27,7 @@ def test_from_the_news_server_to_a_training_step(site, crawl, tmp_path):
             "synthesis.processes=1",
             "data.train_samples=64",
             "data.validation_samples=16",
-            f"data.drawn_dir={tmp_path / 'drawn'}",
+            f"data.rendered_dir={tmp_path / 'drawn'}",
             "data.batch_size=16",
             "data.num_workers=0",
             "trainer.accelerator=cpu",

@@ -10,7 +10,7 @@ from PIL import Image
 
 from hanline.data.lmdb_store import LMDBWriter
 from hanline.synthesis.broadcast import BroadcastRenderer
-from hanline.synthesis.drawing import Synthesis
+from hanline.synthesis.dataset_renderer import Synthesis
 from hanline.synthesis.fonts import Font, FontSet, bundled_files
 
 Encode = Callable[..., bytes]

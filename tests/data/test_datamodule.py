@@ -51,7 +51,7 @@ def data(tmp_path, look):
         given = {
             "train_dir": None,
             "validation_dir": None,
-            "drawn_dir": str(tmp_path / "drawn"),
+            "rendered_dir": str(tmp_path / "drawn"),
             "train_samples": None,
             "validation_samples": None,
             "select_data": None,
@@ -59,9 +59,9 @@ def data(tmp_path, look):
             "total_data_usage_ratio": 1.0,
             "batch_size": 8,
             "num_workers": 0,
-            "ready_pixels": False,
-            "fold_case": False,
-            "unfit_labels": "skip",
+            "cache_pixels": False,
+            "lowercase": False,
+            "invalid_labels": "skip",
             "seed": 3,
             "max_label_length": 25,
             "image": IMAGE,
@@ -346,7 +346,7 @@ def test_a_wrong_setting_is_named(data, key, value):
 
 class TestReadyPixels:
     def test_training_and_validation_get_the_same(self, data, tree):
-        plain, ready = (fit(data(**tree, ready_pixels=given)) for given in (False, True))
+        plain, ready = (fit(data(**tree, cache_pixels=given)) for given in (False, True))
         assert ready.training_batches == plain.training_batches
         assert ready.validation_batches == plain.validation_batches
         assert len(list(Path(tree["train_dir"]).rglob("*.pixels"))) == 3
@@ -355,36 +355,36 @@ class TestReadyPixels:
         """They are kept where they are small, and where they can be."""
         caplog.set_level(logging.INFO)
         files = partial(Path(tree["train_dir"]).rglob, "*.pixels")
-        plain = fit(data(**tree, ready_pixels=False))
-        monkeypatch.setattr("hanline.data.ready_pixels._UNASKED_BYTES", 100)
-        assert fit(data(**tree, ready_pixels=None)).training_batches == plain.training_batches
+        plain = fit(data(**tree, cache_pixels=False))
+        monkeypatch.setattr("hanline.data.pixel_cache._UNASKED_BYTES", 100)
+        assert fit(data(**tree, cache_pixels=None)).training_batches == plain.training_batches
         assert not list(files())
         assert "decoded in every epoch: their pixels would take 0.0 GiB" in caplog.text
         monkeypatch.undo()
         with monkeypatch.context() as patched:
-            patched.setattr("hanline.data.ready_pixels._UNASKED_SHARE", 0)
-            assert fit(data(**tree, ready_pixels=None)).training_batches == plain.training_batches
+            patched.setattr("hanline.data.pixel_cache._UNASKED_SHARE", 0)
+            assert fit(data(**tree, cache_pixels=None)).training_batches == plain.training_batches
         assert not list(files())
         assert "decoded in every epoch: their pixels would take 0 MiB, and the disk" in caplog.text
-        assert fit(data(**tree, ready_pixels=None)).training_batches == plain.training_batches
+        assert fit(data(**tree, cache_pixels=None)).training_batches == plain.training_batches
         assert len(list(files())) == 3
 
     def test_unasked_there_are_none_without_a_width(self, data, tree):
         image = IMAGE | {"width": None, "keep_ratio": True}
-        fit(data(**tree, ready_pixels=None, image=image))
+        fit(data(**tree, cache_pixels=None, image=image))
         assert not list(Path(tree["train_dir"]).rglob("*.pixels"))
 
     def test_labels_are_looked_at_first(self, data, tree):
         with pytest.raises(HanlineError, match="no sample is left"):
             fit(
                 data(
-                    **tree, ready_pixels=True, charset=named_charset("dtrb_36"), max_label_length=1
+                    **tree, cache_pixels=True, charset=named_charset("dtrb_36"), max_label_length=1
                 )
             )
         assert not list(Path(tree["train_dir"]).rglob("*.pixels"))
 
     def test_asked_for_they_must_be_there(self, data, tree):
-        made = data(**tree, ready_pixels=True)
+        made = data(**tree, cache_pixels=True)
         with pytest.raises(HanlineError, match="the ready pixels are gone"):
             made.setup("fit")
         made.prepare_data()
@@ -392,10 +392,10 @@ class TestReadyPixels:
         assert made.train_groups[0].ready
 
     def test_asked_for_it_is_an_error_that_they_cannot_be_kept(self, data, tree, monkeypatch):
-        monkeypatch.setattr("hanline.data.ready_pixels.places", lambda store, name: ())
-        with pytest.raises(HanlineError, match=r"data\.ready_pixels=false does without them"):
-            fit(data(**tree, ready_pixels=True))
+        monkeypatch.setattr("hanline.data.pixel_cache.places", lambda store, name: ())
+        with pytest.raises(HanlineError, match=r"data\.cache_pixels=false does without them"):
+            fit(data(**tree, cache_pixels=True))
 
     def test_need_a_width(self, data):
-        with pytest.raises(HanlineError, match=r"data.ready_pixels=true needs an image.width"):
-            data(ready_pixels=True, image=IMAGE | {"width": None, "keep_ratio": True})
+        with pytest.raises(HanlineError, match=r"data.cache_pixels=true needs an image.width"):
+            data(cache_pixels=True, image=IMAGE | {"width": None, "keep_ratio": True})

@@ -49,7 +49,7 @@ def set_timer():
 
 sys.addaudithook(hook)
 atexit.register(lambda: print("computed", time.process_time() - began[0]))
-runpy.run_module("hanline.tasks.cli", run_name="__main__", alter_sys=True)
+runpy.run_module("hanline.cli.main", run_name="__main__", alter_sys=True)
 """
 
 
@@ -62,7 +62,7 @@ class Command:
     arguments: list[str]
 
     def run(self, **options) -> subprocess.CompletedProcess[str]:
-        line = [sys.executable, "-m", "hanline.tasks.cli", *self.arguments]
+        line = [sys.executable, "-m", "hanline.cli.main", *self.arguments]
         return subprocess.run(line, cwd=self.folder, capture_output=True, text=True, **options)
 
     def measure(self) -> float:
@@ -260,7 +260,7 @@ def test_ctrl_c_is_a_message(images, synthesize, tmp_path, name):
         command.arguments.append("processes=2")
     else:
         command = synthesize("set", format="lmdb", samples=1_000_000)
-    line = [sys.executable, "-m", "hanline.tasks.cli", *command.arguments]
+    line = [sys.executable, "-m", "hanline.cli.main", *command.arguments]
     process = subprocess.Popen(
         line, cwd=tmp_path, start_new_session=True, stderr=subprocess.PIPE, text=True
     )

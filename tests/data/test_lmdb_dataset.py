@@ -10,12 +10,12 @@ from PIL import Image
 
 from hanline.data.dataset import Batch, LabelRules, LMDBDataset
 from hanline.data.images import ImageFormat, decode_image, to_pixels
-from hanline.data.loader import _PIPED, BatchLoader
+from hanline.data.transfer import _PIPED, BatchLoader
 from hanline.errors import HanlineError
 from hanline.text.charset import Charset, named_charset
 
 FORMAT = ImageFormat(height=8, width=12, channels=1, keep_ratio=False)
-KOREAN = LabelRules(named_charset("korean"), max_length=5, fold_case=False, unfit="skip")
+KOREAN = LabelRules(named_charset("korean"), max_length=5, lowercase=False, unfit="skip")
 LABELS = ["가", "나나", "다 다", "라라라", "마", "바"]
 
 
@@ -82,7 +82,7 @@ class TestFiltering:
         assert greys(batch) == [0, 2, 5]
 
     def test_special_characters(self, make_set):
-        rules = LabelRules(Charset("az]\\^-"), 9, fold_case=False, unfit="skip")
+        rules = LabelRules(Charset("az]\\^-"), 9, lowercase=False, unfit="skip")
         kept = dataset(make_set("set", ["a]", "\\z", "^a", "a-z", "m", "[a"]), rules=rules)
         assert kept.__getitems__(range(len(kept))).labels == ["a]", "\\z", "^a", "a-z"]
 
@@ -94,23 +94,23 @@ class TestFiltering:
 
     def test_fold_case(self, make_set):
         path = make_set("set", ["AbC", "abc", "A-1", "ÀB"])
-        rules = LabelRules(named_charset("dtrb_36"), 25, fold_case=True, unfit="skip")
+        rules = LabelRules(named_charset("dtrb_36"), 25, lowercase=True, unfit="skip")
         folded = dataset(path, rules=rules)
         assert folded.__getitems__(range(len(folded))).labels == ["abc", "abc"]
         assert folded.unfit == {"outside the charset": 2}
-        strict = LabelRules(named_charset("dtrb_36"), 25, fold_case=False, unfit="skip")
+        strict = LabelRules(named_charset("dtrb_36"), 25, lowercase=False, unfit="skip")
         assert dataset(path, rules=strict).__getitems__([0]).labels == ["abc"]
         assert len(dataset(path, rules=strict)) == 1
 
     def test_an_unfit_label_can_be_an_error(self, make_set):
         path = make_set("set", ["가", "나", "☃", ""])
-        rules = LabelRules(KOREAN.charset, 5, fold_case=False, unfit="error")
+        rules = LabelRules(KOREAN.charset, 5, lowercase=False, unfit="error")
         with pytest.raises(
             HanlineError, match=r"label 3 of .* '☃' is outside the charset"
         ) as error:
             dataset(path, rules=rules)
         assert str(path) in str(error.value)
-        assert "unfit_labels=skip" in str(error.value)
+        assert "invalid_labels=skip" in str(error.value)
 
     def test_nothing_left_says_why(self, make_set):
         paths = [make_set("a", ["☃", "☃☃"]), make_set("b", ["", "너무너무 길다"])]
@@ -149,9 +149,9 @@ class TestFiltering:
 
 def test_label_shapes_are_those_of_the_samples(make_set):
     paths = [make_set("a", ["☃", "AbB", "나나나", ""]), make_set("b", ["다", "라", "마"])]
-    rules = LabelRules(Charset("ab나다라마"), max_length=5, fold_case=True, unfit="skip")
+    rules = LabelRules(Charset("ab나다라마"), max_length=5, lowercase=True, unfit="skip")
     data = dataset(*paths, rules=rules, usage_ratio=0.75)
-    assert data.label_shapes() == {(3, 1): 1, (3, 2): 1, (1, 0): 2}
+    assert data.label_lengths() == {(3, 1): 1, (3, 2): 1, (1, 0): 2}
 
 
 class TestDamaged:

@@ -17,12 +17,12 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from hanline.data.images import ImageFormat, kept_aspect, to_pixels
+from hanline.data.images import ImageFormat, clamp_aspect, to_pixels
 from hanline.data.online import OnlineData
 from hanline.errors import HanlineError
-from hanline.synthesis.drawing import Synthesis
+from hanline.synthesis.dataset_renderer import Synthesis
 from hanline.synthesis.fonts import Font, FontSet, bundled_files
-from hanline.synthesis.headline import HeadlineRenderer
+from hanline.synthesis.varied import VariedRenderer
 from hanline.text.charset import Charset, named_charset
 from hanline.text.corpus import Corpus
 
@@ -45,7 +45,7 @@ def headline_look():
     """The shipped look, in small, in two bundled fonts."""
     settings = {str(key): value for key, value in LOOK.items() if key[0] != "_"}
     return Synthesis(
-        renderer=HeadlineRenderer(**settings | {"height": 20}),
+        renderer=VariedRenderer(**settings | {"height": 20}),
         fonts=FontSet(Font(path) for path in bundled_files() if path.name.startswith("Noto")),
         image_format="png",
         jpeg_quality=90,
@@ -67,13 +67,13 @@ def data(tmp_path, make_set, headline_look):
             "min_words": 1,
             "max_words": 3,
             "validation_dir": str(validation),
-            "drawn_dir": str(tmp_path / "drawn"),
+            "rendered_dir": str(tmp_path / "drawn"),
             "validation_samples": 5,
             "batch_size": 2,
             "num_workers": 0,
-            "ready_pixels": False,
-            "fold_case": False,
-            "unfit_labels": "skip",
+            "cache_pixels": False,
+            "lowercase": False,
+            "invalid_labels": "skip",
             "seed": 3,
             "max_label_length": 25,
             "image": FOLLOWING,
@@ -254,7 +254,7 @@ class TestBatches:
         for batch in range(128):
             tasks = made.endless.tasks(batch)
             aspects = np.array([made.drawn.synthesis.aspect(task) for task in tasks])
-            width = made.image_format.own_width(np.mean([kept_aspect(a) for a in aspects]))
+            width = made.image_format.bucket_width(np.mean([clamp_aspect(a) for a in aspects]))
             areas.append(width * len(tasks))
             # What is shorter than two heights is extended, and not stretched.
             stretched += list(width / 32 / aspects[aspects >= 2])
@@ -272,7 +272,7 @@ class TestBatches:
     def test_case_is_folded(self, data):
         texts = {"corpus": 0, "random": 0, "numbers": 0, "latin": 1}
         cased, folded = (
-            [label for labels, _ in served(data(texts=texts, fold_case=fold)) for label in labels]
+            [label for labels, _ in served(data(texts=texts, lowercase=fold)) for label in labels]
             for fold in (False, True)
         )
         assert [label.lower() for label in cased] == folded != cased

@@ -9,10 +9,10 @@ import pytest
 
 from hanline.data.datamodule import select_sets
 from hanline.data.dataset import LabelRules, LMDBDataset
-from hanline.data.drawn_sets import DrawnSets, draw
 from hanline.data.images import ImageFormat
 from hanline.data.lmdb_store import LMDBStore, LMDBWriter, find_sets
 from hanline.data.packing import pack
+from hanline.data.rendered_datasets import RenderedDatasets, draw
 from hanline.data.shards import Shard, complete
 from hanline.errors import HanlineError
 from hanline.synthesis.broadcast import BroadcastRenderer
@@ -33,7 +33,7 @@ def make(tmp_path, look):
     """Draws a shard of the texts, or with None all of them, into a folder."""
 
     def make(number, of=3, folder="set", texts=TEXTS, look=look):
-        facts = DrawnSets(tmp_path, Texts(texts, []), look).facts("train")
+        facts = RenderedDatasets(tmp_path, Texts(texts, []), look).facts("train")
         which = None if number is None else shard(number, of)
         path = which.path(tmp_path / folder) if which else tmp_path / folder
         return draw(texts, look, LMDBWriter(path, resume=True), facts, which)
@@ -213,27 +213,27 @@ class TestFolder:
 class TestMaking:
     def test_what_is_there_is_not_made_again(self, make, tmp_path, look):
         make(0)
-        facts = DrawnSets(tmp_path, Texts(TEXTS, []), look).facts("train")
-        assert shard(0).is_made(tmp_path / "set", facts)
-        assert not shard(1).is_made(tmp_path / "set", facts)
-        assert not shard(0).is_made(tmp_path / "other", facts)
+        facts = RenderedDatasets(tmp_path, Texts(TEXTS, []), look).facts("train")
+        assert shard(0).exists_matching(tmp_path / "set", facts)
+        assert not shard(1).exists_matching(tmp_path / "set", facts)
+        assert not shard(0).exists_matching(tmp_path / "other", facts)
 
     @pytest.mark.parametrize("number", [0, 1])
     def test_not_into_the_folder_of_another_set(self, make, tmp_path, number):
         made = make(0)
         with pytest.raises(HanlineError) as refused:
-            shard(number).is_made(tmp_path / "set", {"seed": 8})
+            shard(number).exists_matching(tmp_path / "set", {"seed": 8})
         assert f"the shard to make and {made} are shards of different" in str(refused.value)
 
     def test_not_with_another_total(self, make, tmp_path, look):
         make(0)
-        facts = DrawnSets(tmp_path, Texts(TEXTS, []), look).facts("train")
+        facts = RenderedDatasets(tmp_path, Texts(TEXTS, []), look).facts("train")
         with pytest.raises(HanlineError, match="cut into 4 and into 3 parts"):
-            shard(1, of=4).is_made(tmp_path / "set", facts)
+            shard(1, of=4).exists_matching(tmp_path / "set", facts)
 
     def test_not_into_a_whole_set(self, make_set, tmp_path):
         with pytest.raises(HanlineError, match="is a whole set"):
-            shard(0).is_made(make_set("set", ["가"]), {})
+            shard(0).exists_matching(make_set("set", ["가"]), {})
 
 
 class TestPacked:

@@ -6,7 +6,7 @@ import pytest
 
 from hanline.errors import HanlineError
 from hanline.synthesis.broadcast import BroadcastRenderer, _highest, _shaped
-from hanline.synthesis.lettering import lay_out
+from hanline.synthesis.text_layout import lay_out
 
 PLAIN = BroadcastRenderer(
     height=32,

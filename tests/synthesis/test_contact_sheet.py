@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from hanline.synthesis.contact_sheet import contact_sheet
-from hanline.synthesis.drawing import Sample
+from hanline.synthesis.dataset_renderer import Sample
 
 GROUND = (0x8A, 0x2B, 0xE2)
 

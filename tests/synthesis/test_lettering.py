@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from hanline.synthesis.lettering import lay_out
+from hanline.synthesis.text_layout import lay_out
 
 TEXTS = ["가나다", "jgpqyÅ|fj", "힣뷁…", "8·15 1,440.5%", "\"_-'", "女軍黨㎞"]
 

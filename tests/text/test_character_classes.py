@@ -2,7 +2,7 @@ import unicodedata
 
 import pytest
 
-from hanline.text.character_classes import (
+from hanline.text.character_stats import (
     CLASSES,
     FREQUENT,
     RARE,

@@ -1,6 +1,6 @@
 import pytest
 
-from hanline.text.metrics import Comparison, uniform
+from hanline.metrics.text_metrics import Comparison, uniform
 
 
 class TestUniform:

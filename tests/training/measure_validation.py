@@ -13,14 +13,14 @@ import pytorch_lightning as pl
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from hanline.model.checkpoint import load_recognizer
-from hanline.model.lightning_module import RecognizerModule
+from hanline.formats.checkpoint import load_recognizer
+from hanline.training.module import RecognizerModule
 
 
 def main() -> None:
     config = OmegaConf.load(sys.argv[1])
     recognizer = load_recognizer(Path(sys.argv[2]))
-    module = RecognizerModule(recognizer, optimizer=None, schedule=None)
+    module = RecognizerModule(recognizer, optimizer=None, scheduler=None)
     data = instantiate(
         config.data,
         charset=recognizer.charset,

@@ -7,7 +7,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from hanline.training.checkpoints import BestCheckpoint, best_accuracy
+from hanline.training.callbacks.checkpoints import BestCheckpoint, best_accuracy
 
 
 @pytest.mark.parametrize("order", [("accuracy", "norm_ed"), ("norm_ed", "accuracy")])

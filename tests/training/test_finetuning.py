@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hanline.errors import HanlineError
-from hanline.training.finetuning import finetune_from
+from hanline.training.weight_transfer import finetune_from
 
 OLD, NEW = "가나다라", "라마가"
 BY_CLASS = {

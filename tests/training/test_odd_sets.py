@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hanline.data.lmdb_store import LMDBWriter
-from hanline.training.starting import time_steps
+from hanline.training.run_summary import time_steps
 
 TINY = [
     "model=none_compact_bilstm_ctc",

@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from hanline.training.schedules import constant, step_decay, warmup_cosine
+from hanline.training.schedulers import constant, step_decay, warmup_cosine
 
 LR = 0.4
 

@@ -44,7 +44,7 @@ TWO_DEVICES = ["trainer.devices=2", "trainer.accumulate_grad_batches=2"]
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return f"data.drawn_dir={tmp_path_factory.mktemp('drawn')}"
+    return f"data.rendered_dir={tmp_path_factory.mktemp('drawn')}"
 
 
 def command_line(*overrides: str) -> list[str]:
@@ -194,7 +194,7 @@ REFUSED = {
     "max_label_length=12": "max_label_length cannot change",
     "model=trba": "model cannot change",
     "trainer.accumulate_grad_batches=2": "trainer.accumulate_grad_batches cannot change",
-    "schedule=constant": "schedule cannot change",
+    "scheduler=constant": "schedule cannot change",
     "callbacks.log_train.readings=1": "callbacks.log_train.readings cannot change",
     "finetune_from=x.ckpt": "finetune_from cannot change",
     "~trainer.max_steps": "trainer.max_steps cannot change",
@@ -239,7 +239,7 @@ def test_what_is_no_state_of_this_run_is_refused(
 def test_a_longer_run_goes_on_as_if_it_had_been_so_long(
     drawn: str, tmp_path: Path, checkpoint: Path, command: Any
 ) -> None:
-    constant = ["schedule.warmup_steps=0", "schedule.final_factor=1"]
+    constant = ["scheduler.warmup_steps=0", "scheduler.final_factor=1"]
     tiny = [*TINY, *constant, drawn, "data.num_workers=0"]
     run, whole_run = tmp_path / "run", tmp_path / "whole_run"
     weights = shutil.copy(checkpoint, tmp_path / "other.ckpt")
@@ -255,7 +255,7 @@ def test_a_longer_run_goes_on_as_if_it_had_been_so_long(
     ended = command(
         *("train", f"resume={moved / 'last.ckpt'}", "trainer.max_steps=15"),
         *("trainer.log_every_n_steps=15", "~callbacks.reading_grid"),
-        "data.ready_pixels=false",
+        "data.cache_pixels=false",
     )
     assert ended.status == 0, ended.err
     assert steps(moved / "last.ckpt") == 15

@@ -24,16 +24,21 @@ from hanline.data.dataset import (
     batch_of,
     used_samples,
 )
-from hanline.data.drawn_sets import DrawnSets, choose_texts
 from hanline.data.images import ImageFormat
 from hanline.data.lmdb_store import find_sets
-from hanline.data.loader import BatchLoader
-from hanline.data.ready_pixels import NotKeptError, keep_ready_pixels
-from hanline.data.sampling import LikeWidthBatches, LikeWidths, TrainingBatches, ValidationBatches
+from hanline.data.pixel_cache import NotKeptError, keep_ready_pixels
+from hanline.data.rendered_datasets import RenderedDatasets, choose_texts
+from hanline.data.samplers import (
+    BucketBatchSampler,
+    EvalBatchSampler,
+    MixtureBatchSampler,
+    WidthBuckets,
+)
 from hanline.data.shards import complete
+from hanline.data.transfer import BatchLoader
 from hanline.errors import HanlineError
-from hanline.parallel import available_cpus, end_with_parent
-from hanline.synthesis.drawing import Synthesis
+from hanline.synthesis.dataset_renderer import Synthesis
+from hanline.system.parallel import available_cpus, end_with_parent
 from hanline.text.charset import Charset
 from hanline.text.corpus import Corpus, describe_counts
 
@@ -53,7 +58,7 @@ class TextImageData(pl.LightningDataModule):
         self,
         train_dir: str | None,
         validation_dir: str | None,
-        drawn_dir: str,
+        rendered_dir: str,
         train_samples: int | None,
         validation_samples: int | None,
         select_data: Sequence[str] | None,
@@ -61,9 +66,9 @@ class TextImageData(pl.LightningDataModule):
         total_data_usage_ratio: float,
         batch_size: int,
         num_workers: int | None,
-        ready_pixels: bool | None,
-        fold_case: bool,
-        unfit_labels: Literal["skip", "error"],
+        cache_pixels: bool | None,
+        lowercase: bool,
+        invalid_labels: Literal["skip", "error"],
         seed: int,
         max_label_length: int,
         image: dict[str, Any],
@@ -94,16 +99,16 @@ class TextImageData(pl.LightningDataModule):
         self.workers_reason = (
             "one fewer than CPUs, at most 4" if num_workers is None else "as data.num_workers says"
         )
-        if ready_pixels and image["width"] is None:
+        if cache_pixels and image["width"] is None:
             raise HanlineError(
-                "data.ready_pixels=true needs an image.width: where it is null, the width of an "
+                "data.cache_pixels=true needs an image.width: where it is null, the width of an "
                 "image is that of its batch, so that its pixels are not known before"
             )
-        self.ready_pixels = ready_pixels
-        self.rules = LabelRules(charset, max_label_length, fold_case, unfit_labels)
+        self.cache_pixels = cache_pixels
+        self.rules = LabelRules(charset, max_label_length, lowercase, invalid_labels)
         self.seed = seed
         self.image_format = ImageFormat(**image)
-        self.drawn_dir = drawn_dir
+        self.rendered_dir = rendered_dir
         self.train_samples = train_samples
         self.validation_samples = validation_samples
         self._make_corpus = corpus
@@ -128,12 +133,12 @@ class TextImageData(pl.LightningDataModule):
             # Of what is wrong with the sets setup() tells, in every process; so nothing is decoded.
             return
         used = [(store, used_samples(store, d.usage_ratio)) for d in datasets for store in d.stores]
-        unasked = self.ready_pixels is None
+        unasked = self.cache_pixels is None
         try:
             keep_ready_pixels(used, self.image_format, unasked)
         except NotKeptError as error:
             if not unasked:
-                raise HanlineError(f"{error}; data.ready_pixels=false does without them") from error
+                raise HanlineError(f"{error}; data.cache_pixels=false does without them") from error
             logger.info("images are decoded in every epoch: %s", error)
 
     def setup(self, stage: str | None = None) -> None:
@@ -155,14 +160,14 @@ class TextImageData(pl.LightningDataModule):
         }
         sizes = [len(group) for group in self.train_groups]
         taken = partial(
-            TrainingBatches, sizes=sizes, ratios=self.batch_ratio or sizes, seed=self.seed
+            MixtureBatchSampler, sizes=sizes, ratios=self.batch_ratio or sizes, seed=self.seed
         )
         dataset = Groups(self.train_groups)
         if self.image_format.width is not None:
             return self._loader(dataset, taken(batch_size=self.batch_size, **run))
-        like = LikeWidths(self.batch_size, self.seed)
+        like = WidthBuckets(self.batch_size, self.seed)
         chunks = partial(taken, batch_size=like.chunk_size, steps=sys.maxsize)
-        return self._loader(dataset, LikeWidthBatches(chunks, dataset.aspects(), like, **run))
+        return self._loader(dataset, BucketBatchSampler(chunks, dataset.aspects(), like, **run))
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Every validation sample once."""
@@ -172,18 +177,18 @@ class TextImageData(pl.LightningDataModule):
         if self.image_format.width is not None:
             widths = [self.image_format.width] * len(self.validation)
         else:
-            widths = [self.image_format.own_width(a) for a in self.validation.aspects()]
-        batches = ValidationBatches(
+            widths = [self.image_format.bucket_width(a) for a in self.validation.aspects()]
+        batches = EvalBatchSampler(
             widths,
             self.batch_size,
-            self.image_format.usual_width,
+            self.image_format.nominal_width,
             trainer.global_rank,
             trainer.world_size,
         )
-        return self._loader(WhatIsSound(self.validation), batches)
+        return self._loader(SkipCorrupt(self.validation), batches)
 
     @cached_property
-    def drawn(self) -> DrawnSets:
+    def drawn(self) -> RenderedDatasets:
         """The sets that are drawn from the corpus."""
         synthesis = self._make_synthesis()
         texts = choose_texts(
@@ -193,18 +198,18 @@ class TextImageData(pl.LightningDataModule):
             self.train_samples,
             self.validation_samples,
         )
-        return DrawnSets(Path(self.drawn_dir), texts, synthesis)
+        return RenderedDatasets(Path(self.rendered_dir), texts, synthesis)
 
     @property
     def damaged(self) -> int:
         """How many samples have been skipped so far because their image is damaged."""
         return sum(dataset.damaged for _, dataset in self._named_datasets())
 
-    def label_shapes(self) -> Counter[tuple[int, int]]:
-        """Those of all stored sets; see :meth:`LMDBDataset.label_shapes`."""
+    def label_lengths(self) -> Counter[tuple[int, int]]:
+        """Those of all stored sets; see :meth:`LMDBDataset.label_lengths`."""
         shapes: Counter[tuple[int, int]] = Counter()
         for _, dataset in self._named_datasets():
-            shapes += dataset.label_shapes()
+            shapes += dataset.label_lengths()
         return shapes
 
     @property
@@ -237,7 +242,7 @@ class TextImageData(pl.LightningDataModule):
 
     @property
     def _may_be_ready(self) -> bool:
-        return self.ready_pixels is not False and self.image_format.width is not None
+        return self.cache_pixels is not False and self.image_format.width is not None
 
     def _take_ready_pixels(self) -> None:
         if not self._may_be_ready:
@@ -252,10 +257,10 @@ class TextImageData(pl.LightningDataModule):
                     ready += 1
         if ready == len(self._named_datasets()):
             logger.info("images: decoded already, in files *.pixels")
-        elif self.ready_pixels:
+        elif self.cache_pixels:
             raise HanlineError(
                 "the ready pixels are gone: start again, and they are made again. "
-                "data.ready_pixels=false does without them"
+                "data.cache_pixels=false does without them"
             )
 
     def _named_datasets(self) -> list[tuple[str, LMDBDataset]]:
@@ -275,7 +280,7 @@ class TextImageData(pl.LightningDataModule):
             num_workers=self.num_workers,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.num_workers > 0,
-            worker_init_fn=outlast_the_step,
+            worker_init_fn=ignore_sigterm_in_worker,
             multiprocessing_context=_CONTEXT if self.num_workers else None,
             # Without one of its own, a loader would draw from the generator that the model's
             # random numbers come from, and a resumed run would draw others.
@@ -288,7 +293,7 @@ class TextImageData(pl.LightningDataModule):
 _CONTEXT = "fork" if sys.platform == "linux" else None
 
 
-def outlast_the_step(worker: int) -> None:
+def ignore_sigterm_in_worker(worker: int) -> None:
     """Have a worker serve the step at which its run is stopped, and the validation after it.
 
     Ctrl-C on a terminal, and SIGTERM from systemd, SLURM or ``timeout``, come to all processes of a
@@ -348,7 +353,7 @@ class Groups(torch.utils.data.Dataset[Batch]):
 _STAND_INS = 16
 
 
-class WhatIsSound(torch.utils.data.Dataset[Batch | None]):
+class SkipCorrupt(torch.utils.data.Dataset[Batch | None]):
     """A data set whose batches are None where all their images are damaged."""
 
     def __init__(self, dataset: LMDBDataset) -> None:

@@ -18,17 +18,17 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from hanline.data.dataset_cache import indexed
 from hanline.data.images import (
     ImageError,
     ImageFormat,
     aspect_of,
+    clamp_aspect,
     decode_image,
-    kept_aspect,
     to_pixels,
 )
 from hanline.data.lmdb_store import LMDBStore
-from hanline.data.ready_pixels import ReadyPixels, find_ready_pixels
-from hanline.data.set_index import indexed
+from hanline.data.pixel_cache import ReadyPixels, find_ready_pixels
 from hanline.errors import HanlineError
 from hanline.text.charset import Charset
 from hanline.text.corpus import describe_counts
@@ -59,20 +59,20 @@ class LabelRules:
     Attributes:
         charset: the characters that it knows.
         max_length: the most characters in a label.
-        fold_case: labels become lower case before anything else.
+        lowercase: labels become lower case before anything else.
         unfit: what happens to a label that is empty, too long or has other characters: ``skip`` the
             sample, or ``error``.
     """
 
     charset: Charset
     max_length: int
-    fold_case: bool
+    lowercase: bool
     unfit: Literal["skip", "error"]
 
     def apply(self, label: str) -> str:
         """The label as it is learnt: in NFC, and in lower case where that is asked for."""
         label = unicodedata.normalize("NFC", label)
-        return label.lower() if self.fold_case else label
+        return label.lower() if self.lowercase else label
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -97,7 +97,7 @@ class LabelRules:
         return {
             "charset": self.charset.characters,
             "max_length": self.max_length,
-            "fold_case": self.fold_case,
+            "lowercase": self.lowercase,
         }
 
 
@@ -113,7 +113,7 @@ class LMDBDataset(Dataset[Batch]):
         usage_ratio: the share of each set that is used, from its beginning.
 
     Attributes:
-        ready: the pixels of each set, where they are kept (:mod:`hanline.data.ready_pixels`), or
+        ready: the pixels of each set, where they are kept (:mod:`hanline.data.pixel_cache`), or
             nothing. Where samples of several datasets share a batch, all have them or none.
 
     Raises:
@@ -168,7 +168,7 @@ class LMDBDataset(Dataset[Batch]):
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         return batch_of(self.samples(indices), self.image_format)
 
-    def label_shapes(self) -> Counter[tuple[int, int]]:
+    def label_lengths(self) -> Counter[tuple[int, int]]:
         """How many labels, as they are learnt, take how many steps.
 
         Returns:
@@ -202,13 +202,13 @@ class LMDBDataset(Dataset[Batch]):
         )
 
     def _aspects(self, store: LMDBStore, kept: np.ndarray) -> np.ndarray:
-        aspects = np.full(len(kept), kept_aspect(1), dtype=np.float64)
+        aspects = np.full(len(kept), clamp_aspect(1), dtype=np.float64)
         place = 0
         for start in range(0, len(kept), _READ_AT_A_TIME):
             for content, _ in store.read(kept[start : start + _READ_AT_A_TIME].tolist()):
                 # What is damaged is told of when it is decoded.
                 with contextlib.suppress(ImageError):
-                    aspects[place] = kept_aspect(aspect_of(content))
+                    aspects[place] = clamp_aspect(aspect_of(content))
                 place += 1
         return aspects
 
@@ -249,7 +249,7 @@ class LMDBDataset(Dataset[Batch]):
             ((_, label),) = store.read([index])
             raise HanlineError(
                 f"label {index + 1} of {store.path} is unfit: {label!r} is "
-                f"{problems[judged[index]]}; data.unfit_labels=skip leaves such samples out"
+                f"{problems[judged[index]]}; data.invalid_labels=skip leaves such samples out"
             )
         for problem, count in zip(problems[1:], counts[1:], strict=True):
             if count:
@@ -287,8 +287,8 @@ def batch_of(samples: Sequence[Sample], image_format: ImageFormat) -> Batch:
     if isinstance(images[0], np.ndarray):
         pixels = list(images)
     else:
-        aspects = [kept_aspect(image.width / image.height) for image in images]
-        width = image_format.own_width(sum(aspects) / len(aspects))
+        aspects = [clamp_aspect(image.width / image.height) for image in images]
+        width = image_format.bucket_width(sum(aspects) / len(aspects))
         pixels = [to_pixels(image, image_format, width) for image in images]
     # (B, H, W, C) seen as (B, C, H, W) is the layout that convolutions like best.
     return Batch(torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2), list(labels))

@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from hanline.data.set_writer import SetWriter
+from hanline.data.dataset_writer import SetWriter
 from hanline.errors import HanlineError
 from hanline.text.cleaning import normalize
 

@@ -32,7 +32,7 @@ class ImageFormat:
 
     Attributes:
         height: in pixels.
-        width: in pixels; None lets it follow the image, see :meth:`own_width`.
+        width: in pixels; None lets it follow the image, see :meth:`bucket_width`.
         channels: 1 grey, 3 RGB.
         keep_ratio: keep the ratio of width to height and repeat the last column up to the width,
             rather than stretch the image to it.
@@ -56,7 +56,7 @@ class ImageFormat:
         if self.channels not in (1, 3):
             raise HanlineError(f"image.channels is {self.channels}: it is 1 (grey) or 3 (RGB)")
 
-    def own_width(self, aspect: float) -> int:
+    def bucket_width(self, aspect: float) -> int:
         """The width that an image of a ratio of width to height has for the recogniser.
 
         Where it follows the image it is one of a few dozen, each a little wider than the one
@@ -66,11 +66,11 @@ class ImageFormat:
         """
         if self.width is not None:
             return self.width
-        steps = round(math.log(kept_aspect(aspect) / _SHORTEST) / math.log(_STEP))
+        steps = round(math.log(clamp_aspect(aspect) / _SHORTEST) / math.log(_STEP))
         return 4 * round(self.height * _SHORTEST * _STEP**steps / 4)
 
     @property
-    def usual_width(self) -> int:
+    def nominal_width(self) -> int:
         """Of a line, in pixels, by which a batch is measured."""
         return self.width or 10 * self.height
 
@@ -79,7 +79,7 @@ class ImageFormat:
 _SHORTEST, _LONGEST, _STEP = 2, 64, 1.05
 
 
-def kept_aspect(aspect: float) -> float:
+def clamp_aspect(aspect: float) -> float:
     """A ratio of width to height, within those that images keep where their widths follow them."""
     return min(max(aspect, _SHORTEST), _LONGEST)
 
@@ -212,7 +212,7 @@ def to_pixels(
         width = image_format.width
         inner = max(1, min(width, math.ceil(natural))) if image_format.keep_ratio else width
     else:
-        width = width or image_format.own_width(image.width / image.height)
+        width = width or image_format.bucket_width(image.width / image.height)
         # What is too short for stretching is extended.
         short = natural < _SHORTEST * height
         inner = max(1, min(round(natural), width)) if short else width

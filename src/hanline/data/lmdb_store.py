@@ -11,7 +11,7 @@ from typing import Any
 
 import lmdb
 
-from hanline.data.set_writer import PARTIAL, SetWriter
+from hanline.data.dataset_writer import PARTIAL, SetWriter
 from hanline.errors import HanlineError
 
 _COUNT = b"num-samples"

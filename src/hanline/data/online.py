@@ -10,11 +10,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from hanline.data.datamodule import TextImageData
 from hanline.data.dataset import Batch, LabelRules, batch_of
-from hanline.data.images import ImageFormat, kept_aspect
-from hanline.data.sampling import LikeWidths
-from hanline.synthesis.drawing import Synthesis, Task
-from hanline.text.character_classes import count_classes
-from hanline.text.endless_texts import EndlessTexts
+from hanline.data.images import ImageFormat, clamp_aspect
+from hanline.data.samplers import WidthBuckets
+from hanline.synthesis.dataset_renderer import Synthesis, Task
+from hanline.text.character_stats import count_classes
+from hanline.text.text_generator import TextGenerator
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class OnlineData(TextImageData):
     def train_dataloader(self) -> DataLoader[Batch]:
         """The batches that are still to come in this run."""
         trainer = self._trainer()
-        batches = EndlessBatches(
+        batches = StepSampler(
             steps=trainer.max_steps * trainer.accumulate_grad_batches,
             first_step=trainer.global_step * trainer.accumulate_grad_batches,
             rank=trainer.global_rank,
@@ -73,7 +73,7 @@ class OnlineData(TextImageData):
     def endless(self) -> "EndlessLines":
         """The lines of the run."""
         look = self.drawn.synthesis
-        texts = EndlessTexts(
+        texts = TextGenerator(
             self.drawn.texts.train_words,
             self.rules.charset,
             look.fonts.can_draw,
@@ -83,7 +83,7 @@ class OnlineData(TextImageData):
             self.rules.max_length,
             self.seed,
         )
-        like = LikeWidths(self.batch_size, self.seed)
+        like = WidthBuckets(self.batch_size, self.seed)
         return EndlessLines(texts, look, like, self.rules, self.image_format)
 
 
@@ -105,9 +105,9 @@ class EndlessLines(Dataset[Batch]):
 
     def __init__(
         self,
-        texts: EndlessTexts,
+        texts: TextGenerator,
         synthesis: Synthesis,
-        like: LikeWidths,
+        like: WidthBuckets,
         rules: LabelRules,
         image_format: ImageFormat,
     ) -> None:
@@ -142,7 +142,7 @@ class EndlessLines(Dataset[Batch]):
                 self._cut.pop(min(self._cut))
             first = chunk * self.like.chunk_size
             tasks = [self._task(first + i) for i in range(self.like.chunk_size)]
-            widths = [kept_aspect(self.synthesis.aspect(task)) for task in tasks]
+            widths = [clamp_aspect(self.synthesis.aspect(task)) for task in tasks]
             self._cut[chunk] = [
                 [tasks[place] for place in places] for places in self.like.cut(chunk, widths)
             ]
@@ -152,8 +152,8 @@ class EndlessLines(Dataset[Batch]):
         return self.synthesis.task(self.texts.text(number), number)
 
 
-class EndlessBatches:
-    """The numbers of a device's batches; see :class:`~hanline.data.sampling.TrainingBatches`."""
+class StepSampler:
+    """Number a device's batches, as :class:`~hanline.data.samplers.MixtureBatchSampler` does."""
 
     def __init__(self, steps: int, first_step: int, rank: int, world_size: int) -> None:
         self.steps = steps

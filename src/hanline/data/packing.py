@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hanline import __version__
+from hanline.data.dataset_writer import write_lock
 from hanline.data.image_folder import Row, count_rows, read_lines, row_of
 from hanline.data.images import ImageError, check_image
 from hanline.data.lmdb_store import LMDBWriter
-from hanline.data.set_writer import sole_writer
 from hanline.data.shards import Shard
 from hanline.errors import HanlineError
-from hanline.parallel import available_cpus, ordered_map
-from hanline.progress import progress
+from hanline.system.parallel import available_cpus, ordered_map
+from hanline.system.progress import progress
 
 logger = logging.getLogger(__name__)
 ROWS_A_TASK = 256
@@ -79,8 +79,8 @@ def pack(
     facts = {"rows": total, "gt_sha256": _sha256(gt)} if shard else {}
     path = shard.path(output) if shard else output
     part = shard.part(total) if shard else range(total)
-    with sole_writer(path):
-        if shard and shard.is_made(output, facts):
+    with write_lock(path):
+        if shard and shard.exists_matching(output, facts):
             return None
         writer = LMDBWriter(path, resume=False)
         try:

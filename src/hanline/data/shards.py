@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from hanline.data.set_writer import PROVENANCE
+from hanline.data.dataset_writer import PROVENANCE
 from hanline.errors import HanlineError
 
 
@@ -71,7 +71,7 @@ class Shard:
         """
         return {**asdict(self), "set": facts}
 
-    def is_made(self, folder: Path, facts: dict[str, Any]) -> bool:
+    def exists_matching(self, folder: Path, facts: dict[str, Any]) -> bool:
         """Whether the shard is in a folder already.
 
         Raises:

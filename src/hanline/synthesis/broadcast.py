@@ -10,8 +10,8 @@ from PIL import Image, ImageColor
 
 from hanline.errors import HanlineError
 from hanline.synthesis.fonts import Font
-from hanline.synthesis.lettering import Lettering, lay_out
-from hanline.synthesis.ranges import Range, check_colors, check_number, check_range
+from hanline.synthesis.text_layout import TextLayout, lay_out
+from hanline.synthesis.validation import Range, check_colors, check_number, check_range
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class BroadcastRenderer:
             )
 
     def render(self, text: str, font: Font, seed: int) -> Image.Image:
-        """See :class:`hanline.synthesis.renderer.Renderer`."""
+        """See :class:`hanline.synthesis.base.Renderer`."""
         rng = random.Random(seed)
         letters = self._letters(text, font, rng)
         text_color = _color_between(self.text_color, rng)
@@ -143,7 +143,7 @@ _CAPITAL = 0.72
 _LEAST_CONTRAST = 40
 
 
-def _highest(line: Lettering, letter_width: float, angle: float) -> float:
+def _highest(line: TextLayout, letter_width: float, angle: float) -> float:
     """How high the line is at most once it is shaped, to be known before it is drawn."""
     if not angle:
         return line.height

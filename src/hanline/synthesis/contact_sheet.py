@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-from hanline.synthesis.drawing import Sample
+from hanline.synthesis.dataset_renderer import Sample
 
 # Pixels between two samples, and the ground that no sample has.
 _GAP, _GROUND = 6, "#8A2BE2"

@@ -63,7 +63,7 @@ def find_fonts(
     found = {i: search.look_for(names[i]) for i in files_first}
     groups = [found[i] for i in range(len(names)) if found[i]]
     if search.left_out:
-        logger.info("synthesis.fonts_without leaves out %s", ", ".join(search.left_out))
+        logger.info("synthesis.exclude_fonts leaves out %s", ", ".join(search.left_out))
     if not groups:
         raise HanlineError(
             f"found no font to draw with: {search}. Install a Korean font (Debian and Ubuntu: "
@@ -321,7 +321,7 @@ class _Search:
         coverage, name = self.nearest
         if self.left_out:
             without = list(self.without)
-            told += f", {len(self.left_out)} fonts left out by synthesis.fonts_without={without}"
+            told += f", {len(self.left_out)} fonts left out by synthesis.exclude_fonts={without}"
         return f"{told}, of which {name} has the most ({coverage:.1%})" if name else told
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from PIL import Image
 
 from hanline.errors import HanlineError
+from hanline.synthesis.base import Renderer
 from hanline.synthesis.fonts import Font
-from hanline.synthesis.renderer import Renderer
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class MixedRenderer:
             )
 
     def render(self, text: str, font: Font, seed: int) -> Image.Image:
-        """See :class:`hanline.synthesis.renderer.Renderer`."""
+        """See :class:`hanline.synthesis.base.Renderer`."""
         rng = random.Random(seed)
         names = sorted(self.renderers)
         (name,) = rng.choices(names, [self.weights[name] for name in names])

@@ -16,8 +16,8 @@ from PIL import Image, ImageColor
 
 from hanline.errors import HanlineError
 from hanline.synthesis.fonts import Font
-from hanline.synthesis.lettering import lay_out
-from hanline.synthesis.ranges import check_colors, check_number
+from hanline.synthesis.text_layout import lay_out
+from hanline.synthesis.validation import check_colors, check_number
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class TrdgRenderer:
             _photographs(self._image_dir)
 
     def render(self, text: str, font: Font, seed: int) -> Image.Image:
-        """See :class:`hanline.synthesis.renderer.Renderer`.
+        """See :class:`hanline.synthesis.base.Renderer`.
 
         Raises:
             HanlineError: the colours of text and background come out too alike again and again.

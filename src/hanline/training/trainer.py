@@ -8,9 +8,9 @@ from typing import Literal
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import Logger
 
-from hanline.model.precision import Precision, best_precision
-from hanline.training.checkpoints import LastValidation
-from hanline.training.starting import LabelCheck
+from hanline.models.precision import Precision, best_precision
+from hanline.training.callbacks.checkpoints import LastValidation
+from hanline.training.run_summary import LabelCheck
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,14 @@
+"""What the screen, or what stands in its place, can take."""
+
+import io
+import sys
+
+
+def escape_unencodable() -> None:
+    """Have characters that the output's encoding lacks written as ``\\uc18d``, not raised.
+
+    Windows gives a file or a pipe an encoding that may lack Hangul.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

@@ -1,0 +1,51 @@
+"""``hanline evaluate``: measures a recogniser on images whose text is known."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from hanline.cli.hydra_app import run
+from hanline.commands.reading import make_reader
+from hanline.errors import HanlineError
+from hanline.inference.evaluation import as_json, evaluate, print_evaluation
+from hanline.models.precision import ReadingPrecision
+from hanline.system import files as system_files
+
+
+@dataclass
+class Settings:
+    """The keys of ``conf/evaluate.yaml``."""
+
+    dataset: str
+    checkpoint: str
+    output_dir: str
+    batch_size: int
+    device: str
+    precision: ReadingPrecision
+    deskew: bool
+    lowercase: bool
+    confusions: int
+
+
+def main() -> None:
+    """Compose the configuration and evaluate."""
+    run("evaluate", Settings, evaluate_and_report)
+
+
+def evaluate_and_report(config: DictConfig) -> None:
+    """Evaluate, print the figures, and write all of them to ``evaluation.json``."""
+    reader = make_reader(config)
+    evaluation = evaluate(reader, Path(config.dataset), config.lowercase)
+    print_evaluation(evaluation, config.confusions)
+    output = Path(config.output_dir) / "evaluation.json"
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        system_files.write_text(output, as_json(evaluation))
+    except OSError as error:
+        raise HanlineError(f"cannot write {output}: {error}") from error
+    print(f"written: {output}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""``hanline predict``: reads a folder of images."""
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from hanline.cli.hydra_app import run
+from hanline.commands.reading import make_reader
+from hanline.data.image_folder import GT, read_gt
+from hanline.inference.evaluation import compare, summary
+from hanline.inference.reader import image_files
+from hanline.inference.readings_report import print_readings, write_readings
+from hanline.models.precision import ReadingPrecision
+from hanline.system.progress import progress
+
+
+@dataclass
+class Settings:
+    """The keys of ``conf/predict.yaml``."""
+
+    image_dir: str
+    checkpoint: str
+    output_dir: str
+    batch_size: int
+    device: str
+    precision: ReadingPrecision
+    deskew: bool
+
+
+def main() -> None:
+    """Compose the configuration and read."""
+    run("predict", Settings, predict)
+
+
+def predict(config: DictConfig) -> None:
+    """Read, print and write the readings; exit with 1 if an image could not be read."""
+    place = Path(config.image_dir)
+    files = image_files(place)
+    reader = make_reader(config)
+    root = place if place.is_dir() else place.parent
+    paths = [printable(file.relative_to(root)) for file in files]
+    labels = known_labels(root)
+    readings = []
+    with progress("reading images", len(files)) as advance:
+        for reading in reader.readings(files):
+            readings.append(reading)
+            advance()
+    # Before anything is printed: no fault of a terminal or a pipe may cost the readings.
+    written = write_readings(Path(config.output_dir), paths, readings)
+    print_readings(paths, readings, labels)
+    figures = compare(dict(zip(paths, readings, strict=True)), labels)
+    if figures.samples:
+        print(summary(figures))
+    print("written: " + ", ".join(str(path) for path in written))
+    unread = sum(bool(reading.problem) for reading in readings)
+    if unread:
+        print(f"{unread} of {len(readings)} images could not be read; see above", file=sys.stderr)
+        sys.exit(1)
+
+
+def known_labels(folder: Path) -> dict[str, str]:
+    """The labels of a folder that brings a ``gt.txt``, by path; none where it brings none."""
+    gt = folder / GT
+    if not gt.is_file():
+        return {}
+    rows = [row for row in read_gt(gt) if not row.problem and row.image.is_relative_to(folder)]
+    return {printable(row.image.relative_to(folder)): row.label for row in rows}
+
+
+def printable(path: Path) -> str:
+    """A path as text; bytes in it that are no UTF-8, as in names from other systems, escaped."""
+    return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
+
+
+if __name__ == "__main__":
+    main()

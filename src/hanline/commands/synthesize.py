@@ -1,0 +1,126 @@
+"""``hanline synthesize``: draws texts of a corpus."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from PIL import Image
+
+from hanline.cli.hydra_app import plain, repeated_without, run
+from hanline.data.dataset_writer import SetWriter, write_lock
+from hanline.data.image_folder import FolderWriter
+from hanline.data.lmdb_store import LMDBWriter
+from hanline.data.rendered_datasets import RenderedDatasets, choose_texts, draw
+from hanline.data.shards import Shard
+from hanline.errors import HanlineError
+from hanline.synthesis.contact_sheet import contact_sheet
+from hanline.synthesis.dataset_renderer import libraries
+
+PREVIEW = "preview"
+PREVIEW_FILE = "preview.png"
+PREVIEW_SAMPLES = 60
+
+
+@dataclass
+class ShardKeys:
+    """The keys that this command adds to the group ``synthesis``."""
+
+    shard: int | None
+    shards: int
+
+
+@dataclass
+class Settings:
+    """The keys of ``conf/synthesize.yaml`` that belong to no group, and those added to one."""
+
+    output: str | None
+    format: Literal["folder", "lmdb", "preview"]
+    part: Literal["train", "validation"]
+    samples: int | None
+    seed: int
+    max_label_length: int
+    synthesis: ShardKeys
+
+
+def main() -> None:
+    """Compose the configuration and draw; ``preview`` may stand without its key."""
+    if sys.argv[1:2] == [PREVIEW]:
+        sys.argv[1] = f"format={PREVIEW}"
+    run("synthesize", Settings, synthesize)
+
+
+def synthesize(config: DictConfig) -> None:
+    """Draw, and print where the result is."""
+    output = Path(config.output or (PREVIEW_FILE if config.format == PREVIEW else ""))
+    samples = config.samples
+    if config.format == PREVIEW:
+        samples = samples or PREVIEW_SAMPLES
+    elif not config.output:
+        raise HanlineError("output names what is written: set output=FOLDER")
+    synthesis = plain(config.synthesis)
+    shard = _shard(config.format, synthesis.pop("shard"), synthesis.pop("shards"))
+    charset = instantiate(config.charset)
+    look = instantiate(synthesis, characters=charset.characters)
+    texts = choose_texts(
+        instantiate(config.corpus),
+        charset,
+        look,
+        samples if config.part == "train" else None,
+        samples if config.part == "validation" else None,
+    )
+    chosen = texts.train if config.part == "train" else texts.validation
+    if config.format == PREVIEW:
+        drawn = [sample for some in look.draw(chosen, processes=1) for sample in some]
+        save_image(contact_sheet(drawn), output)
+        print(f"drew {len(chosen)} texts into {output}")
+        return
+    facts = RenderedDatasets(output.parent, texts, look).facts(config.part)
+    if shard:
+        # Other machines may have others, and letters of other shapes then.
+        facts["libraries"] = libraries()
+    path = shard.path(output) if shard else output
+    with write_lock(path):
+        if shard and shard.exists_matching(output, facts):
+            print(f"{path} is there already")
+            return
+        writer: SetWriter = (
+            LMDBWriter(path, resume=True)
+            if config.format == "lmdb"
+            else FolderWriter(path, look.image_format)
+        )
+        draw(chosen, look, writer, facts, shard)
+    print(f"drew {writer.done} texts into {path}")
+
+
+def _shard(set_format: str, number: int | None, of: int) -> Shard | None:
+    if number is None:
+        return None
+    if set_format != "lmdb":
+        raise HanlineError(
+            f"synthesis.shard is {number} and format {set_format}: shards are LMDB sets; set "
+            "format=lmdb, or synthesis.shard=null to draw the whole"
+        )
+    command = repeated_without("synthesis.shard", "output")
+    return Shard(number, of, "synthesis.shard", command)
+
+
+def save_image(image: Image.Image, path: Path) -> None:
+    """Write a PNG aside, then give it its name.
+
+    Raises:
+        HanlineError: it cannot be written.
+    """
+    aside = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image.save(aside, "PNG")
+        aside.replace(path)
+    except OSError as error:
+        raise HanlineError(f"cannot write {path}: {error}") from error
+
+
+if __name__ == "__main__":
+    main()

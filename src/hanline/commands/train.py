@@ -1,0 +1,185 @@
+"""``hanline train``: trains a recogniser."""
+
+import logging
+import sys
+import warnings
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pytorch_lightning as pl
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from hanline.cli.config_check import check_config
+from hanline.cli.hydra_app import CONF, fail, is_first_process, plain, quiet_others, run
+from hanline.data.datamodule import TextImageData
+from hanline.data.images import ImageFormat
+from hanline.errors import HanlineError
+from hanline.formats.registry import model_file
+from hanline.models.recognizer import Recognizer
+from hanline.system.files import write_text
+from hanline.text.charset import Charset
+from hanline.training.callbacks.checkpoints import TrainingStopped, best_accuracy
+from hanline.training.distributed import launched_processes
+from hanline.training.module import RecognizerModule
+from hanline.training.resume import check_state, permitted_changes, relocated
+from hanline.training.run_summary import log_start, retain_freed_memory
+from hanline.training.weight_transfer import finetune_from
+
+logger = logging.getLogger(__name__)
+CONFIG = "config.yaml"
+WORKER = "--worker"
+
+
+@dataclass
+class Settings:
+    """The keys of ``conf/train.yaml`` that belong to no group."""
+
+    seed: int
+    image: ImageFormat
+    max_label_length: int
+    finetune_from: str | None
+    resume: str | None
+    run_dir: str
+
+
+def main() -> None:
+    """Compose the configuration and train."""
+    if sys.argv[1:2] == [WORKER]:
+        # One of several processes on this machine: the first has composed the configuration. It
+        # also has the exit status: Lightning kills it if another process ends with one before it.
+        with suppress(TrainingStopped):
+            try:
+                train(DictConfig(OmegaConf.load(sys.argv[2])))
+            except HanlineError as error:
+                fail(str(error))
+        return
+    run("train", Settings, compose_and_train)
+
+
+def compose_and_train(config: DictConfig) -> float | None:
+    """Settle the configuration, write it into the run's folder, and train.
+
+    Returns:
+        The best validation accuracy, in percent; None if it was not measured.
+    """
+    if config.resume:
+        config = resumed(config)
+    run_dir = Path(config.run_dir)
+    # Once written down the configuration stands on its own, without Hydra's interpolations.
+    config = DictConfig(plain(config))
+    if is_first_process():
+        run_dir.mkdir(parents=True, exist_ok=True)
+        write_text(run_dir / CONFIG, OmegaConf.to_yaml(config))
+    # Lightning starts its processes with this command line. Left to itself it would have each of
+    # them compose the configuration again, a whole sweep even.
+    sys.argv = [__file__, WORKER, str(run_dir / CONFIG)]
+    HydraConfig.instance().cfg = None
+    try:
+        return train(config)
+    except TrainingStopped as stopped:
+        if is_first_process():
+            print(f"stopped; to go on: hanline train resume={stopped.checkpoint}", file=sys.stderr)
+        sys.exit(128 + stopped.signal_number)
+
+
+def train(config: DictConfig) -> float | None:
+    """Train as a settled configuration says.
+
+    Returns:
+        The best validation accuracy, in percent; None if it was not measured.
+
+    Raises:
+        TrainingStopped: a signal ended it.
+    """
+    quiet_others()
+    quiet_lightning()
+    pl.seed_everything(config.seed, verbose=False)
+    charset: Charset = instantiate(config.charset)
+    recognizer = make_recognizer(config, charset)
+    if config.finetune_from and not config.resume:
+        finetune_from(recognizer, model_file(config.finetune_from))
+    module = RecognizerModule(
+        recognizer, instantiate(config.optimizer), instantiate(config.scheduler)
+    )
+    data: TextImageData = instantiate(
+        config.data,
+        charset=charset,
+        corpus=partial(instantiate, config.corpus),
+        synthesis=partial(instantiate, config.synthesis, characters=charset.characters),
+    )
+    trainer: pl.Trainer = instantiate(
+        config.trainer,
+        run_dir=Path(config.run_dir),
+        callbacks=list(instantiate(config.callbacks).values()),
+        loggers=list(instantiate(config.logger).values()),
+        _recursive_=False,
+    )
+    log_start(trainer, recognizer, data)
+    retain_freed_memory(trainer)
+    with launched_processes():
+        trainer.fit(module, data, ckpt_path=config.resume, weights_only=True)
+    if data.damaged:
+        logger.warning("%d samples were skipped, since their images are damaged", data.damaged)
+    if trainer.is_global_zero:
+        logger.info("the run is in %s", config.run_dir)
+    return best_accuracy(trainer)
+
+
+def make_recognizer(config: DictConfig, charset: Charset) -> Recognizer:
+    """The recogniser that a configuration describes, with new weights."""
+    return Recognizer(
+        **plain(config.model),
+        charset=charset.characters,
+        image=plain(config.image),
+        max_label_length=config.max_label_length,
+    )
+
+
+def quiet_lightning() -> None:
+    """Leave out what Lightning says that is known, or that log_start says."""
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+    warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")
+    warnings.filterwarnings("ignore", message=".*does not have many workers")
+    # Its batches do resume: they follow from the step.
+    warnings.filterwarnings("ignore", message="You're resuming from a checkpoint that ended before")
+    # The metrics have summed over all devices when they are logged.
+    warnings.filterwarnings("ignore", message=".*recommended to use `self.log.*sync_dist=True")
+
+
+def resumed(config: DictConfig) -> DictConfig:
+    """The configuration of the run that is resumed, with what the command line says beside.
+
+    Raises:
+        HanlineError: there is nothing to resume, or the command line would make it another run.
+    """
+    checkpoint = Path(config.resume)
+    written = checkpoint.parent / CONFIG
+    for file in (checkpoint, written):
+        if not file.is_file():
+            raise HanlineError(
+                f"cannot resume: there is no {file}. resume takes the last.ckpt of a run, in the "
+                "folder where the run wrote it"
+            )
+    changed, left_out = permitted_changes(HydraConfig.get().overrides.task, checkpoint)
+    settings = plain(OmegaConf.load(written))
+    # The run's folder may have been moved.
+    former = DictConfig(relocated(settings, settings["run_dir"], str(checkpoint.parent)))
+    for key in changed:
+        OmegaConf.update(former, key, OmegaConf.select(config, key))
+    for name in left_out & set(former.callbacks):
+        del former.callbacks[name]
+    former.resume = str(checkpoint)
+    # It comes from a file, which may have been edited.
+    check_config(former, CONF / "train.yaml", Settings)
+    recognizer = make_recognizer(former, instantiate(former.charset))
+    check_state(checkpoint, recognizer.spec, former.trainer.max_steps)
+    return former
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""Sets under way: out of sight until they are complete, and gone if they cannot be."""
+
+import errno
+import json
+import logging
+import os
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from hanline.errors import HanlineError
+from hanline.system.files import write_text
+
+logger = logging.getLogger(__name__)
+PARTIAL = ".partial"
+PROVENANCE = "provenance.json"
+# EIO too: it is what LMDB says when the disk took only a part of what it wrote.
+_NO_ROOM = [os.strerror(n) for n in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)]
+
+
+class SetWriter(ABC):
+    """Writes a set of samples that appears under its name only when it is complete.
+
+    Until then it stands beside, under ``<name>.partial``. Whatever cannot be written ends in a
+    :class:`HanlineError`, and what was written is removed.
+
+    Args:
+        path: where the set will be.
+        resume: keep what an earlier run that was stopped has left there; otherwise it is removed.
+
+    Attributes:
+        done: how many samples are written, by this run and those before.
+
+    Raises:
+        HanlineError: something is there already, or nothing can be written there.
+    """
+
+    # What a failure to write raises.
+    _failures: tuple[type[Exception], ...] = (OSError,)
+
+    def __init__(self, path: str | Path, resume: bool) -> None:
+        self.path = Path(path)
+        self.partial = self.path.with_name(self.path.name + PARTIAL)
+        self.done = 0
+        if self.path.exists():
+            raise HanlineError(f"{self.path} exists: remove it first, or choose another name")
+        if not resume:
+            shutil.rmtree(self.partial, ignore_errors=True)
+        _make_folder(self.partial)
+
+    def begin(self, facts: dict[str, Any]) -> None:
+        """Note what makes the set, before its first sample.
+
+        Args:
+            facts: in JSON's types.
+
+        Raises:
+            HanlineError: other facts have made the samples that an earlier run has left.
+        """
+        note = self.partial / PROVENANCE
+        if self.done:
+            former = json.loads(note.read_text(encoding="utf-8")) if note.exists() else {}
+            changed = [name for name, value in facts.items() if former.get(name) != value]
+            if changed:
+                raise HanlineError(
+                    f"{self.partial} holds {self.done} samples of a run that was stopped and that "
+                    f"had other settings ({', '.join(changed)}): remove it to start anew, or start "
+                    "as that run was started to go on"
+                )
+        with self._removed_on_failure():
+            self._write_provenance(facts)
+
+    def add(self, samples: Sequence[tuple[bytes, str]]) -> None:
+        """Append samples: image files' bytes and labels, all or none of them."""
+        with self._removed_on_failure():
+            self._append(samples)
+        self.done += len(samples)
+
+    def finish(self, provenance: dict[str, Any], notes: dict[str, str] | None = None) -> Path:
+        """Complete the set and give it its name.
+
+        Args:
+            provenance: what made the set, in JSON's types; kept in it as ``provenance.json``.
+            notes: text files to keep in it besides, by name.
+        """
+        with self._removed_on_failure():
+            for name, text in (notes or {}).items():
+                write_text(self.partial / name, text)
+            self._write_provenance(provenance)
+            self.partial.rename(self.path)
+        return self.path
+
+    def discard(self) -> None:
+        """Remove what was written."""
+        shutil.rmtree(self.partial, ignore_errors=True)
+
+    @abstractmethod
+    def _append(self, samples: Sequence[tuple[bytes, str]]) -> None:
+        """Write samples behind the ``done`` that are there."""
+
+    @contextmanager
+    def _removed_on_failure(self) -> Iterator[None]:
+        try:
+            yield
+        except self._failures as error:
+            self.discard()
+            if any(reason in str(error) for reason in _NO_ROOM):
+                raise HanlineError(
+                    f"the disk of {self.partial.parent} is full, or a quota or a limit on the size "
+                    f"of files is reached, after {self.done} samples of {self.path.name} "
+                    f"({error}); what was written has been removed. Free some space, or choose "
+                    "another folder"
+                ) from error
+            raise HanlineError(
+                f"cannot write {self.path}: {error}; what was written has been removed"
+            ) from error
+
+    def _write_provenance(self, provenance: dict[str, Any]) -> None:
+        text = json.dumps(provenance, ensure_ascii=False, indent=2) + "\n"
+        write_text(self.partial / PROVENANCE, text)
+
+
+@contextmanager
+def write_lock(path: Path) -> Iterator[None]:
+    """Keep other runs from writing this set, after those that are at it have ended."""
+    _make_folder(path.parent)
+    file = path.with_name(path.name + PARTIAL + ".lock")
+    lock = FileLock(file)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        logger.info("another run is writing %s: waiting for its end", path)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # on Windows the lock removes its file itself
+            file.unlink()
+        lock.release()
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise HanlineError(f"cannot write to {path}: {error.strerror}") from error

@@ -1,0 +1,364 @@
+"""DTRB's command lines, in Hanline's words.
+
+Every option of ``train.py``, ``test.py``, ``demo.py`` and ``create_lmdb_dataset.py`` either becomes
+a setting or is named with the reason why it is not needed. What DTRB does by default and Hanline
+does not is said, too, so that the command trains and reads as the original would.
+"""
+
+import argparse
+import re
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NoReturn
+
+from hanline.errors import HanlineError
+from hanline.text.charset import named_charset
+
+CHARACTERS_36 = "0123456789abcdefghijklmnopqrstuvwxyz"
+NAMED = ("dtrb_36", "dtrb_94", "easyocr_korean_g2", "korean")
+# The sets of test.py --benchmark_all_eval, below --eval_data.
+BENCHMARKS = (
+    *("IIIT5k_3000", "SVT", "IC03_860", "IC03_867", "IC13_857"),
+    *("IC13_1015", "IC15_1811", "IC15_2077", "SVTP", "CUTE80"),
+)
+
+
+@dataclass
+class Translation:
+    """What to run instead, in order, and what is to be known of it.
+
+    Attributes:
+        files: texts to write first, by path.
+        copies: files to copy first, from and to.
+        commands: the words of each command.
+        notes: an option and what became of it, where it did not become a setting.
+        environment: variables that stood before the command, such as CUDA_VISIBLE_DEVICES.
+    """
+
+    files: dict[Path, str] = field(default_factory=dict)
+    copies: list[tuple[Path, Path]] = field(default_factory=list)
+    commands: list[list[str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def shell(self) -> list[str]:
+        """The lines to type into a shell."""
+        variables = "".join(f"{name}={shlex.quote(v)} " for name, v in self.environment.items())
+        return [
+            *(
+                f"printf %s {shlex.quote(text)} > {shlex.quote(str(path))}"
+                for path, text in self.files.items()
+            ),
+            *(shlex.join(["cp", str(source), str(target)]) for source, target in self.copies),
+            *(variables + shlex.join(command) for command in self.commands),
+        ]
+
+
+def translate(words: Sequence[str]) -> Translation:
+    """Translate a command line.
+
+    Args:
+        words: the script's name, such as ``train.py`` or ``some/where/train.py``, and its options;
+            variables and Python before it, as in ``CUDA_VISIBLE_DEVICES=0 python3 train.py``.
+
+    Raises:
+        HanlineError: it is no script of DTRB, or it has no such option.
+    """
+    translation = Translation()
+    words = list(words)
+    while words and (variable := re.fullmatch(r"(\w+)=(.*)", words[0])):
+        translation.environment[variable[1]] = variable[2]
+        words.pop(0)
+    if words and re.fullmatch(r"python[\d.]*(\.exe)?", Path(words[0]).name):
+        words.pop(0)
+    if not words:
+        raise HanlineError(f"a command line of DTRB is missing; its scripts: {', '.join(SCRIPTS)}")
+    script = Path(words[0]).name
+    if script not in SCRIPTS:
+        raise HanlineError(f"DTRB has no script {script!r}; there are: {', '.join(SCRIPTS)}")
+    parser, translator = SCRIPTS[script]
+    translator(parser(script).parse_args(words[1:]), translation)
+    # What became of an option is of interest to those who gave it.
+    given = {word.partition("=")[0] for word in words}
+    translation.notes = [
+        note
+        for note in translation.notes
+        if not (named := set(re.findall(r"--\w+", note))) or named & given
+    ]
+    return translation
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise HanlineError(f"DTRB's {self.prog} would not take this: {message}")
+
+
+def _train_parser(script: str) -> argparse.ArgumentParser:
+    parser = _architecture_parser(script)
+    for name in ("exp_name", "train_data", "valid_data"):
+        parser.add_argument(f"--{name}", required=name != "exp_name")
+    for name, default in (
+        *(("manualSeed", 1111), ("num_iter", 300000), ("valInterval", 2000)),
+        *(("lr", 1.0), ("beta1", 0.9), ("rho", 0.95), ("eps", 1e-8), ("grad_clip", 5.0)),
+    ):
+        parser.add_argument(f"--{name}", type=type(default), default=default)
+    parser.add_argument("--saved_model", default="")
+    for name in ("FT", "adam", "baiduCTC", "data_filtering_off"):
+        parser.add_argument(f"--{name}", action="store_true")
+    parser.add_argument("--select_data", default="MJ-ST")
+    parser.add_argument("--batch_ratio", default="0.5-0.5")
+    parser.add_argument("--total_data_usage_ratio", default="1.0")
+    return parser
+
+
+def _test_parser(script: str) -> argparse.ArgumentParser:
+    parser = _architecture_parser(script)
+    for name in ("eval_data", "saved_model"):
+        parser.add_argument(f"--{name}", required=True)
+    for name in ("benchmark_all_eval", "data_filtering_off", "baiduCTC"):
+        parser.add_argument(f"--{name}", action="store_true")
+    return parser
+
+
+def _demo_parser(script: str) -> argparse.ArgumentParser:
+    parser = _architecture_parser(script)
+    for name in ("image_folder", "saved_model"):
+        parser.add_argument(f"--{name}", required=True)
+    return parser
+
+
+def _pack_parser(script: str) -> argparse.ArgumentParser:
+    parser = _Parser(prog=script)
+    # DTRB takes them by name or by place.
+    for name in ("inputPath", "gtFile", "outputPath"):
+        parser.add_argument(f"--{name}")
+    parser.add_argument("--checkValid", default="True")
+    parser.add_argument("places", nargs="*")
+    return parser
+
+
+def _architecture_parser(script: str) -> argparse.ArgumentParser:
+    """The options that training, testing and the demo share."""
+    parser = _Parser(prog=script)
+    for name, choices in (
+        ("Transformation", ("None", "TPS")),
+        ("FeatureExtraction", ("VGG", "RCNN", "ResNet")),
+        ("SequenceModeling", ("None", "BiLSTM")),
+        ("Prediction", ("CTC", "Attn")),
+    ):
+        parser.add_argument(f"--{name}", required=True, choices=choices)
+    for name, default in (
+        *(("workers", 4), ("batch_size", 192), ("batch_max_length", 25), ("imgH", 32)),
+        *(("imgW", 100), ("num_fiducial", 20), ("input_channel", 1)),
+        *(("output_channel", 512), ("hidden_size", 256)),
+    ):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    for name in ("rgb", "sensitive", "PAD"):
+        parser.add_argument(f"--{name}", action="store_true")
+    parser.add_argument("--character", default=CHARACTERS_36)
+    return parser
+
+
+def _train(given: argparse.Namespace, translation: Translation) -> None:
+    name = given.exp_name or "-".join([*_stages(given), f"Seed{given.manualSeed}"])
+    groups = given.select_data.split("-")
+    settings = [
+        "data=lmdb",
+        f"data.train_dir={given.train_data}",
+        f"data.validation_dir={given.valid_data}",
+        f"model={_preset(given)}",
+        *_charset(given, translation),
+        *_numbers(given),
+        *_image(given, translation),
+        f"max_label_length={given.batch_max_length}",
+        f"data.batch_size={given.batch_size}",
+        f"data.num_workers={given.workers}",
+        f"data.total_data_usage_ratio={float(given.total_data_usage_ratio)}",
+        f"seed={given.manualSeed}",
+        f"trainer.max_steps={given.num_iter}",
+        f"trainer.val_check_interval={given.valInterval}",
+        f"trainer.gradient_clip_val={given.grad_clip}",
+        # DTRB never changes the learning rate.
+        "scheduler=constant",
+        f"hydra.run.dir=saved_models/{name}",
+    ]
+    if groups != ["/"]:
+        settings.append(f"data.select_data=[{','.join(groups)}]")
+        settings.append(f"data.batch_ratio=[{','.join(given.batch_ratio.split('-'))}]")
+    if not given.sensitive:
+        settings.append("data.lowercase=true")
+    settings += _optimizer(given, translation)
+    if given.saved_model:
+        settings.append(f"finetune_from={given.saved_model}")
+        if not given.FT:
+            translation.notes.append(
+                "--saved_model without --FT: DTRB demands that every tensor fits; Hanline loads "
+                "what fits and lists the rest. A run of Hanline's own goes on, optimiser and all, "
+                "with hanline train resume=…/last.ckpt"
+            )
+    elif given.FT:
+        translation.notes.append("--FT is not needed: there is no --saved_model to tune")
+    if given.baiduCTC:
+        translation.notes.append("--baiduCTC is not needed: torch's CTC loss does the same")
+    if given.data_filtering_off:
+        translation.notes.append(
+            "--data_filtering_off is not offered: a label whose characters were taken out no "
+            "longer says what the image shows. data.invalid_labels=error stops at the first one"
+        )
+    translation.commands.append(["hanline", "train", *settings])
+
+
+def _test(given: argparse.Namespace, translation: Translation) -> None:
+    checkpoint = _imported(given, translation)
+    sets = [given.eval_data]
+    if given.benchmark_all_eval:
+        sets = [str(Path(given.eval_data) / name) for name in BENCHMARKS]
+    for place in sets:
+        output = Path("result") / Path(checkpoint).stem / Path(place).name
+        command = ["hanline", "evaluate", f"dataset={place}", f"checkpoint={checkpoint}"]
+        command += [f"batch_size={given.batch_size}", f"output_dir={output}"]
+        command += [] if given.sensitive and not given.data_filtering_off else ["lowercase=true"]
+        translation.commands.append(command)
+    translation.notes.append(
+        "--workers is not needed: images are decoded while the ones before are read"
+    )
+    if given.data_filtering_off:
+        translation.notes.append(
+            "--data_filtering_off is not needed: no sample is left out; DTRB would also take all "
+            "but letters and digits out of what it compares"
+        )
+    if given.baiduCTC:
+        translation.notes.append("--baiduCTC is not needed: reading has no loss")
+
+
+def _demo(given: argparse.Namespace, translation: Translation) -> None:
+    checkpoint = _imported(given, translation)
+    translation.commands.append(
+        [
+            *("hanline", "predict", f"image_dir={given.image_folder}"),
+            *(f"checkpoint={checkpoint}", f"batch_size={given.batch_size}"),
+        ]
+    )
+    translation.notes.append(
+        "--workers is not needed: images are decoded while the ones before are read"
+    )
+
+
+def _pack(given: argparse.Namespace, translation: Translation) -> None:
+    names = ("inputPath", "gtFile", "outputPath", "checkValid")
+    places = iter(given.places)
+    values = [getattr(given, name) or next(places, None) for name in names[:3]]
+    missing = [name for name, value in zip(names, values, strict=False) if value is None]
+    if missing:
+        raise HanlineError(f"DTRB's create_lmdb_dataset.py needs --{' and --'.join(missing)}")
+    images, gt, output = (Path(str(value)) for value in values)
+    if images.resolve() != gt.parent.resolve():
+        # Hanline looks for the images from where their list is.
+        copy = images / gt.name
+        translation.copies.append((gt, copy))
+        gt = copy
+    translation.commands.append(["hanline", "pack", f"gt={gt}", f"output={output}"])
+    if str(next(places, given.checkValid)).lower() in ("false", "0"):
+        translation.notes.append(
+            "--checkValid False is not offered: every image is checked, and the bad ones are listed"
+        )
+
+
+SCRIPTS: dict[
+    str,
+    tuple[
+        Callable[[str], argparse.ArgumentParser],
+        Callable[[argparse.Namespace, Translation], None],
+    ],
+] = {
+    "train.py": (_train_parser, _train),
+    "test.py": (_test_parser, _test),
+    "demo.py": (_demo_parser, _demo),
+    "create_lmdb_dataset.py": (_pack_parser, _pack),
+}
+
+
+def _imported(given: argparse.Namespace, translation: Translation) -> str:
+    """The checkpoint to read with; a ``.pth`` is imported first, which takes the other options."""
+    model = Path(given.saved_model)
+    if model.suffix != ".pth":
+        translation.notes.append(
+            "--Transformation to --hidden_size, --imgH, --imgW, --PAD, --rgb, --input_channel, "
+            "--character, --sensitive and --batch_max_length are not needed: the checkpoint knows "
+            "its own"
+        )
+        return str(model)
+    checkpoint = model.with_suffix(".imported.ckpt")
+    if checkpoint.exists():
+        translation.notes.append(f"{checkpoint} exists already, and is not imported again")
+        return str(checkpoint)
+    command = ["hanline", "import", "dtrb", str(model), f"model={_preset(given)}"]
+    command += _charset(given, translation)
+    command += _image(given, translation, channels=False)
+    command += [f"max_label_length={given.batch_max_length}", f"output={checkpoint}"]
+    translation.commands.append(command)
+    translation.notes.append(
+        "--output_channel, --hidden_size, --num_fiducial, --rgb and --input_channel are not "
+        "needed: the tensors tell them"
+    )
+    return str(checkpoint)
+
+
+def _stages(given: argparse.Namespace) -> list[str]:
+    return [
+        given.Transformation,
+        given.FeatureExtraction,
+        given.SequenceModeling,
+        given.Prediction,
+    ]
+
+
+def _preset(given: argparse.Namespace) -> str:
+    return "_".join(_stages(given)).lower()
+
+
+def _charset(given: argparse.Namespace, translation: Translation) -> list[str]:
+    # DTRB's --sensitive overrules --character.
+    characters = named_charset("dtrb_94").characters if given.sensitive else given.character
+    for name in NAMED:
+        if named_charset(name).characters == characters:
+            return [f"charset={name}"]
+    path = Path("characters.txt")
+    translation.files[path] = characters
+    return ["charset=file", f"charset.path={path}"]
+
+
+def _numbers(given: argparse.Namespace) -> list[str]:
+    settings = [f"model.feature_extraction.out_channels={given.output_channel}"]
+    if given.Transformation == "TPS":
+        settings.append(f"model.transformation.num_fiducial={given.num_fiducial}")
+    if given.SequenceModeling == "BiLSTM":
+        settings.append(f"model.sequence_modeling.hidden_size={given.hidden_size}")
+        settings.append(f"model.sequence_modeling.out_channels={given.hidden_size}")
+    if given.Prediction == "Attn":
+        settings.append(f"model.prediction.hidden_size={given.hidden_size}")
+    return settings
+
+
+def _image(given: argparse.Namespace, translation: Translation, channels: bool = True) -> list[str]:
+    settings = [f"image.height={given.imgH}", f"image.width={given.imgW}"]
+    if channels:
+        settings.append(f"image.channels={3 if given.rgb else given.input_channel}")
+        if given.rgb and given.input_channel != 3:
+            translation.notes.append("--input_channel is not needed: --rgb makes it 3")
+    settings.append(f"image.keep_ratio={'true' if given.PAD else 'false'}")
+    return settings
+
+
+def _optimizer(given: argparse.Namespace, translation: Translation) -> list[str]:
+    if given.adam:
+        translation.notes.append("--rho and --eps are not needed: DTRB's Adam does not heed them")
+        betas = f"optimizer.betas=[{given.beta1},0.999]"
+        return ["optimizer=adam", f"optimizer.lr={given.lr}", betas]
+    translation.notes.append("--beta1 is not needed: it is Adam's")
+    return [
+        "optimizer=adadelta",
+        *(f"optimizer.{name}={getattr(given, name)}" for name in ("lr", "rho", "eps")),
+    ]

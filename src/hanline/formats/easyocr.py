@@ -1,0 +1,263 @@
+"""EasyOCR's networks: its own, into Hanline; Hanline's, as custom networks of EasyOCR.
+
+EasyOCR 1.7.2 (Apache-2.0) reads a custom network from three files of one name: ``NAME.yaml`` (the
+input's height, the characters, the keyword arguments of the model), ``NAME.py`` (a class ``Model``)
+and ``NAME.pth`` (its state dict, every key behind ``module.``). Its own networks have DTRB's names:
+those of the second generation are None-VGG-BiLSTM-CTC, those of the first None-ResNet-BiLSTM-CTC.
+"""
+
+import ast
+import importlib.util
+import inspect
+import json
+import keyword
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from hanline import __version__
+from hanline.errors import HanlineError
+from hanline.models.prediction.ctc import CTCPrediction
+from hanline.models.recognizer import Recognizer
+from hanline.system import files as system_files
+
+# What EasyOCR itself gives its networks; a checkpoint of it does not say.
+IMAGE_HEIGHT = 64
+# EasyOCR pads to a multiple of the height; its networks were trained on lines of this width.
+IMAGE_WIDTH = 600
+
+
+def network_characters(network: str) -> str:
+    """The characters of one of EasyOCR's own networks, in class order, from the package.
+
+    Args:
+        network: such as ``korean_g2``.
+
+    Raises:
+        HanlineError: the package is missing, or has no such network.
+    """
+    found = importlib.util.find_spec("easyocr")
+    if found is None or not found.submodule_search_locations:
+        raise HanlineError(
+            "the characters of EasyOCR's networks stand in its package: pip install "
+            '".[easyocr]", or name them, as in charset=easyocr_korean_g2'
+        )
+    # The package itself would load detectors, OpenCV and SciPy; its list of networks is a file.
+    config = Path(found.submodule_search_locations[0]) / "config.py"
+    module_spec = importlib.util.spec_from_file_location("_easyocr_config", config)
+    if module_spec is None or module_spec.loader is None:
+        raise HanlineError(f"cannot read {config}")
+    module = importlib.util.module_from_spec(module_spec)
+    module_spec.loader.exec_module(module)
+    networks = {
+        name: entry
+        for generation in module.recognition_models.values()
+        for name, entry in generation.items()
+    }
+    if network not in networks:
+        raise HanlineError(
+            f"EasyOCR has no network {network!r}; it has: {', '.join(sorted(networks))}"
+        )
+    return "".join(networks[network]["characters"])
+
+
+def write_easyocr(path: Path, recognizer: Recognizer) -> list[Path]:
+    """Write a recogniser as a custom network of EasyOCR.
+
+    Args:
+        path: the ``.pth``; the ``.yaml`` and the ``.py`` get the same name beside it.
+        recognizer: what is written.
+
+    Returns:
+        The three files.
+
+    Raises:
+        HanlineError: EasyOCR cannot carry this model, or import a module of this name.
+    """
+    refuse_unfit(recognizer)
+    if not path.stem.isidentifier() or keyword.iskeyword(path.stem):
+        raise HanlineError(
+            f"EasyOCR imports a network by its name, and {path.stem!r} is no name of a Python "
+            "module: give one of letters, digits and underscores, as in output=networks/headlines"
+        )
+    spec = recognizer.spec
+    config = {
+        "imgH": spec["image"]["height"],
+        # EasyOCR drops characters of none of its languages, but for those of character_list.
+        "lang_list": ["ko", "en"],
+        "character_list": spec["charset"],
+        "network_params": {"image_width": spec["image"]["width"]},
+    }
+    files = [path.with_suffix(suffix) for suffix in (".yaml", ".py", ".pth")]
+    text = yaml.safe_dump(config, allow_unicode=True, sort_keys=False, width=10_000)
+    system_files.write_text(files[0], text)
+    system_files.write_text(files[1], module_source(recognizer))
+    state = {f"module.{name}": t.contiguous() for name, t in recognizer.state_dict().items()}
+    aside = path.with_name(path.name + ".partial")
+    torch.save(state, aside)
+    aside.replace(path)
+    return files
+
+
+def reader_code(path: Path) -> str:
+    """The code that reads with the files of :func:`write_easyocr`, as a block of Markdown.
+
+    Args:
+        path: the ``.pth``, in the folder where the code is run.
+    """
+    return _READER.format(name=path.stem)
+
+
+def refuse_unfit(recognizer: Recognizer) -> None:
+    """Refuse a model that EasyOCR cannot carry.
+
+    Raises:
+        HanlineError: saying why.
+    """
+    image = recognizer.spec["image"]
+    if not isinstance(recognizer.prediction, CTCPrediction):
+        raise HanlineError(
+            "EasyOCR decodes by CTC alone, so a model with another prediction cannot be carried: "
+            "format=onnx can"
+        )
+    if image["channels"] != 1:
+        raise HanlineError(
+            "EasyOCR shows its networks grey images, and this model reads RGB: format=onnx can "
+            "carry it"
+        )
+    if image["width"] is None:
+        raise HanlineError(
+            "EasyOCR pads each line to a multiple of its height, and this model was trained on "
+            "lines that are not padded (image.width=null): train it with an image.width, or take "
+            "format=onnx"
+        )
+    if not image["keep_ratio"]:
+        raise HanlineError(
+            "EasyOCR keeps the ratio of width to height and pads, and this model was trained on "
+            "images stretched to one size: train it with image.keep_ratio=true, or take "
+            "format=onnx"
+        )
+
+
+def module_source(recognizer: Recognizer) -> str:
+    """The source of ``NAME.py``: the stages' own, and the class ``Model`` that EasyOCR looks for.
+
+    So the file needs torch alone, and carries every stage, one's own too.
+    """
+    stages = {
+        name: getattr(recognizer, name)
+        for name in ("transformation", "feature_extraction", "sequence_modeling")
+    }
+    # What the class Model below needs; a dict keeps the order and holds each once.
+    imports = dict.fromkeys(("import torch.nn.functional as F", "from torch import Tensor, nn"))
+    bodies: dict[str, str] = {}
+    for stage in stages.values():
+        module = inspect.getmodule(type(stage))
+        assert module is not None
+        if module.__name__ not in bodies:
+            bodies[module.__name__] = _without_imports(inspect.getsource(module), imports)
+    built = "\n".join(f"        self.{name} = {_construction(recognizer, name)}" for name in stages)
+    image = recognizer.spec["image"]
+    return _MODULE.format(
+        version=__version__,
+        imports="\n".join(imports),
+        bodies="\n\n\n".join(bodies.values()),
+        built=built,
+        in_channels=recognizer.sequence_modeling.out_channels,
+        height=image["height"],
+    )
+
+
+def _without_imports(source: str, imports: dict[str, Any]) -> str:
+    """A module's source from its first definition on; what it imports of others is added."""
+    statements = ast.parse(source).body
+    for statement in statements:
+        if isinstance(statement, ast.Import) or (
+            isinstance(statement, ast.ImportFrom)
+            and not str(statement.module).startswith("hanline.")
+        ):
+            imports[ast.unparse(statement)] = None
+    rest = [s for s in statements if not isinstance(s, ast.Import | ast.ImportFrom)]
+    return "\n\n\n".join(str(ast.get_source_segment(source, statement)) for statement in rest)
+
+
+def _construction(recognizer: Recognizer, stage: str) -> str:
+    """The call that builds a stage, all its numbers written out."""
+    numbers: dict[str, Any] = dict(recognizer.spec[stage])
+    name = numbers.pop("_target_").rpartition(".")[2]
+    image = recognizer.spec["image"]
+    before = {
+        "transformation": {
+            "in_channels": image["channels"],
+            "image_height": image["height"],
+            "image_width": image["width"],
+        },
+        "feature_extraction": {"in_channels": recognizer.transformation.out_channels},
+        "sequence_modeling": {"in_channels": recognizer.feature_extraction.out_channels},
+    }[stage]
+    return f"{name}({_keywords(before | numbers)})"
+
+
+def _keywords(arguments: Mapping[str, Any]) -> str:
+    # Numbers and lists of numbers: JSON writes them as Python does, but for these words.
+    words = {"true": "True", "false": "False", "null": "None"}
+    values = {name: json.dumps(value) for name, value in arguments.items()}
+    return ", ".join(f"{name}={words.get(value, value)}" for name, value in values.items())
+
+
+_READER = """    import easyocr, numpy
+    from PIL import Image
+
+    reader = easyocr.Reader(
+        ["ko"], recog_network="{name}", detector=False, download_enabled=False, quantize=False,
+        user_network_directory=".", model_storage_directory=".",
+    )
+    grey = numpy.asarray(Image.open("IMAGE").convert("L"))
+    print(reader.recognize(grey, contrast_ths=0))"""
+
+_MODULE = '''"""A network for EasyOCR, written by Hanline {version} (Apache-2.0)."""
+
+{imports}
+
+# The stages' own names for these.
+Stage = nn.Module
+HanlineError = ValueError
+
+
+{bodies}
+
+
+class Model(nn.Module):
+    """Reads lines of text.
+
+    Args:
+        num_class: characters, and the blank.
+        image_width: in pixels, what the network was trained on.
+    """
+
+    def __init__(self, num_class, image_width):
+        super().__init__()
+        self.image_width = image_width
+{built}
+        self.prediction = nn.Module()
+        self.prediction.linear = nn.Linear({in_channels}, num_class)
+
+    def forward(self, images, text=None):
+        """Images (B, 1, {height}, W) in [-1, 1] -> raw scores (B, T, num_class)."""
+        missing = self.image_width - images.shape[-1]
+        if missing > 0:
+            images = F.pad(images, (0, missing, 0, 0), mode="replicate")
+        elif missing < 0:
+            # Longer than any line it has seen: squeezed, as when it was trained.
+            size = (images.shape[-2], self.image_width)
+            images = F.interpolate(
+                images, size, mode="bicubic", antialias=True, align_corners=False
+            ).clamp(-1, 1)
+            # As pixels are whole numbers again after resizing an image.
+            images = ((images + 1) * 127.5).round() / 127.5 - 1
+        features = self.feature_extraction(self.transformation(images))
+        return self.prediction.linear(self.sequence_modeling(features.contiguous()))
+'''

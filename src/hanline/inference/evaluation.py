@@ -1,0 +1,185 @@
+"""How well a recogniser reads images whose text is known."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rapidfuzz.distance import Levenshtein
+from rich.console import Console
+from rich.table import Table
+
+from hanline.data.image_folder import GT, read_gt
+from hanline.data.lmdb_store import LMDBStore, find_sets
+from hanline.data.shards import complete
+from hanline.errors import HanlineError
+from hanline.inference.reader import Reader, Reading
+from hanline.metrics.text_metrics import MILLION, Comparison
+from hanline.text.character_stats import character_class, count_classes
+from hanline.text.cleaning import normalize
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The figures of a recogniser on a set.
+
+    Attributes:
+        total: over all samples that could be read.
+        by_length: the same for the labels of each length.
+        confusions: (character of the label, what was read for it), either empty where a character
+            was added or left out, with how often.
+        characters: how many characters of each class the labels have.
+        misread: how many of those were read as others or left out.
+        unread: samples that could not be read, by reason.
+    """
+
+    total: Comparison
+    by_length: dict[int, Comparison]
+    confusions: Counter[tuple[str, str]]
+    characters: dict[str, int]
+    misread: dict[str, int]
+    unread: Counter[str]
+
+
+def evaluate(reader: Reader, dataset: Path, lowercase: bool) -> Evaluation:
+    """Read a set and compare.
+
+    Args:
+        dataset: an LMDB set or a folder of sets, or a folder with images and ``gt.txt``.
+        lowercase: compare in lower case.
+
+    Raises:
+        HanlineError: it is neither, or none of its samples can be read.
+    """
+    labels: list[str] = []
+
+    def images() -> Iterator[Path | bytes]:
+        for image, label in samples(dataset, unread):
+            labels.append(label)
+            yield image
+
+    unread: Counter[str] = Counter()
+    pairs_by_length: defaultdict[int, list[tuple[str, str]]] = defaultdict(list)
+    confusions: Counter[tuple[str, str]] = Counter()
+    for number, reading in enumerate(reader.readings(images())):
+        if reading.problem:
+            unread[reading.problem.split(":")[0]] += 1
+            continue
+        label, text = labels[number], reading.text
+        if lowercase:
+            label, text = label.lower(), text.lower()
+        pairs_by_length[len(label)].append((label, text))
+        for edit in Levenshtein.editops(label, text):
+            expected = label[edit.src_pos] if edit.tag != "insert" else ""
+            read = text[edit.dest_pos] if edit.tag != "delete" else ""
+            confusions[expected, read] += 1
+    if not pairs_by_length:
+        raise HanlineError(f"no sample of {dataset} can be read: {dict(unread) or 'it is empty'}")
+    by_length = {
+        length: Comparison.of(*zip(*pairs, strict=True))
+        for length, pairs in sorted(pairs_by_length.items())
+    }
+    total = Comparison.of(
+        *zip(*(pair for pairs in pairs_by_length.values() for pair in pairs), strict=True)
+    )
+    characters = count_classes(label for pairs in pairs_by_length.values() for label, _ in pairs)
+    misread = dict.fromkeys(characters, 0)
+    for (expected, _), count in confusions.items():
+        if expected:
+            misread[character_class(expected)] += count
+    return Evaluation(total, by_length, confusions, characters, misread, unread)
+
+
+def samples(dataset: Path, unread: Counter[str]) -> Iterator[tuple[Path | bytes, str]]:
+    """The images and labels of an LMDB set, a folder of sets, or a folder with ``gt.txt``.
+
+    Args:
+        unread: bad rows of a ``gt.txt`` are counted here.
+    """
+    if (dataset / GT).is_file():
+        for row in read_gt(dataset / GT):
+            if row.problem:
+                unread[row.problem] += 1
+            else:
+                yield row.image, row.label
+        return
+    try:
+        paths = find_sets(dataset)
+    except HanlineError as error:
+        raise HanlineError(f"{error}, and no {GT}: there is nothing to evaluate") from error
+    for path in complete(dataset, paths):
+        store = LMDBStore(path)
+        for start in range(0, len(store), 256):
+            for image, label in store.read(range(start, min(start + 256, len(store)))):
+                yield image, normalize(label)
+
+
+def compare(readings: dict[str, Reading], labels: dict[str, str]) -> Comparison:
+    """Compare readings with the labels that are known, by path; an unread image counts as wrong."""
+    known = [path for path in readings if path in labels]
+    return Comparison.of([labels[path] for path in known], [readings[path].text for path in known])
+
+
+def print_evaluation(evaluation: Evaluation, confusions: int) -> None:
+    """Print the figures, those by length and by class of character, and what was misread most."""
+    print(summary(evaluation.total))
+    for reason, count in evaluation.unread.most_common():
+        print(f"not read: {count} × {reason}")
+    console = Console()
+    table = Table("length", "samples", "accuracy", "NED", "CER", box=None, pad_edge=False)
+    for length, figures in evaluation.by_length.items():
+        table.add_row(
+            str(length),
+            str(figures.samples),
+            f"{figures.accuracy:.2f}",
+            f"{figures.norm_ed:.2f}",
+            f"{figures.cer:.2f}",
+        )
+    console.print(table)
+    table = Table("characters", "in labels", "misread", "%", box=None, pad_edge=False)
+    for name, count in evaluation.characters.items():
+        if count:
+            misread = evaluation.misread[name]
+            table.add_row(name, str(count), str(misread), f"{100 * misread / count:.2f}")
+    console.print(table)
+    table = Table("label", "read as", "times", box=None, pad_edge=False)
+    for (expected, read), count in evaluation.confusions.most_common(confusions):
+        table.add_row(repr(expected) if expected else "-", repr(read) if read else "-", str(count))
+    console.print(table)
+
+
+def summary(figures: Comparison) -> str:
+    """The figures in one line."""
+    return (
+        f"{figures.samples} samples: accuracy {figures.accuracy:.2f} %, normalised edit distance "
+        f"{figures.norm_ed:.2f} %, CER {figures.cer:.2f} %"
+    )
+
+
+def as_json(evaluation: Evaluation) -> str:
+    """The whole evaluation as JSON."""
+    record: dict[str, Any] = {
+        "total": _figures(evaluation.total),
+        "by_length": {str(n): _figures(c) for n, c in evaluation.by_length.items()},
+        "by_class": {
+            name: {"characters": count, "misread": evaluation.misread[name]}
+            for name, count in evaluation.characters.items()
+        },
+        "confusions": [
+            {"label": expected, "read": read, "times": count}
+            for (expected, read), count in evaluation.confusions.most_common()
+        ],
+        "unread": dict(evaluation.unread),
+    }
+    return json.dumps(record, ensure_ascii=False, indent=2) + "\n"
+
+
+def _figures(comparison: Comparison) -> dict[str, float]:
+    return asdict(comparison) | {
+        "similarity": comparison.similarity / MILLION,
+        "accuracy": comparison.accuracy,
+        "norm_ed": comparison.norm_ed,
+        "cer": comparison.cer,
+    }

@@ -1,0 +1,349 @@
+"""Reads image files with a trained recogniser."""
+
+import logging
+import math
+import re
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import cast, overload
+
+import numpy as np
+import torch
+from PIL import Image
+
+from hanline.data.images import ImageError, ImageFormat, as_seen, decode_image, to_pixels
+from hanline.errors import HanlineError
+from hanline.formats.onnx import OnnxRecognizer
+from hanline.formats.registry import SHIPPED, model_file, open_recognizer
+from hanline.inference.deskew import straightened
+from hanline.models.precision import ReadingPrecision, best_precision
+from hanline.models.recognizer import Recognizer
+from hanline.quantization.torch_int8 import has_fast_int8, quantize, unsupported_reason
+from hanline.system.parallel import available_cpus
+
+logger = logging.getLogger(__name__)
+SUFFIXES = frozenset(
+    f".{name}"
+    for name in (
+        *("apng", "avif", "bmp", "dib", "gif", "j2k", "jfif", "jp2", "jpe", "jpeg", "jpg"),
+        *("pbm", "pgm", "png", "pnm", "ppm", "tif", "tiff", "webp"),
+    )
+)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was read in an image.
+
+    Attributes:
+        text: empty where there is a problem.
+        confidence: the product of the characters' probabilities, between 0 and 1.
+        problem: why the image could not be read; empty where it could.
+    """
+
+    text: str = ""
+    confidence: float = 0.0
+    problem: str = ""
+
+
+# What an image is given as: a file's path or its bytes, or an image that is decoded already, as
+# (H, W), (H, W, 3) or (H, W, 4) of uint8 or as Pillow has it.
+Picture = str | Path | bytes | np.ndarray | Image.Image
+Checkpoint = str | Path | Recognizer | OnnxRecognizer
+# Which of the images given, and its pixels (H, W, C).
+_Numbered = tuple[int, np.ndarray]
+
+
+class Reader:
+    """Reads images, in batches, each decoded while the one before is read.
+
+    Args:
+        checkpoint: what reads: a file of ``hanline train``, or of ``hanline export`` as onnx or
+            safetensors; ``shipped``, the reader that comes with Hanline; or a recogniser.
+        device: ``auto`` takes a GPU if there is one; else a device of torch, such as ``cuda:1``.
+        batch_size: images at a time.
+        precision: ``32-true``; ``bf16-mixed``, which is faster where the hardware multiplies in
+            bfloat16 and now and then reads differently what is on the edge; ``int8``, which is
+            faster still on a processor, for files that were exported with ``int8=true``; ``auto``
+            takes the fastest that is possible. ONNX models have their own.
+        deskew: where widths follow the images, look again at lines that were read with little
+            confidence, turned level and cut to their text.
+
+    Raises:
+        HanlineError: the file cannot be opened, there is no such device, or no batch of that size;
+            or it cannot be read with in 8 bits.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint = SHIPPED,
+        device: str = "auto",
+        batch_size: int = 64,
+        precision: ReadingPrecision = "auto",
+        deskew: bool = True,
+    ) -> None:
+        if batch_size < 1:
+            raise HanlineError(f"batch_size is {batch_size}: a batch has at least one image")
+        if isinstance(checkpoint, str | Path):
+            checkpoint = open_recognizer(model_file(checkpoint))
+        if device == "auto" and isinstance(checkpoint, OnnxRecognizer):
+            self.device = checkpoint.best_device()
+        else:
+            self.device = _device(device)
+        self.batch_size = batch_size
+        self.recognizer = checkpoint.to(self.device)
+        if isinstance(self.recognizer, Recognizer):
+            self.recognizer.eval()
+        problem = _no_eight_bits(checkpoint, self.device)
+        if precision == "int8" and problem:
+            raise HanlineError(f"precision=int8 is not possible: {problem}")
+        if precision in ("auto", "int8"):
+            if not problem:
+                self.recognizer = self._in_eight_bits(cast(Recognizer, checkpoint), precision)
+            # What cannot be in 8 bits is in what is fastest besides.
+            precision, _ = best_precision(self.device.type)
+        self.in_bfloat16 = precision == "bf16-mixed"
+        self.image_format = ImageFormat(**checkpoint.spec["image"])
+        self.deskew = deskew and self.image_format.width is None
+
+    @staticmethod
+    def _in_eight_bits(recognizer: Recognizer, precision: ReadingPrecision) -> Recognizer:
+        try:
+            return quantize(recognizer)
+        except HanlineError as error:
+            if precision == "int8":
+                raise
+            # Perhaps another version has written the file.
+            logger.warning("not reading in 8 bits, which hanline export int8=true mends: %s", error)
+            return recognizer
+
+    @overload
+    def read(self, images: Picture) -> Reading: ...  # type: ignore[overload-overlap]
+    @overload
+    def read(self, images: Iterable[Picture]) -> list[Reading]: ...
+    def read(self, images: Picture | Iterable[Picture]) -> Reading | list[Reading]:
+        """Read an image, or several; of several, those of like size are read together."""
+        if isinstance(images, str | Path | bytes | np.ndarray | Image.Image):
+            return next(self.readings([images]))
+        return list(self.readings(images))
+
+    def readings(self, images: Iterable[Picture]) -> Iterator[Reading]:
+        """Read images as they come, which may be without end; one reading for each, in order.
+
+        Where widths follow the images, 16 times ``batch_size`` of them are taken before the first
+        reading is given: the more there are, the more have the same width and are read together.
+        """
+        remaining = iter(images)
+        waiting: deque[Future[list[_Line | ImageError]]] = deque()
+        size = min(_PIECE, self.batch_size)
+        pieces = math.ceil(self.batch_size / size) * (1 if self.image_format.width else 8)
+        pool = ThreadPoolExecutor(available_cpus())
+        try:
+            while True:
+                # While some are read, as many are decoded.
+                while len(waiting) < 2 * pieces and (piece := list(islice(remaining, size))):
+                    waiting.append(pool.submit(self._decode, piece))
+                if not waiting:
+                    return
+                together = [waiting.popleft() for _ in range(min(pieces, len(waiting)))]
+                yield from self._read_batch([line for some in together for line in some.result()])
+        finally:
+            # Whoever stops does not wait for what nobody will read.
+            pool.shutdown(cancel_futures=True)
+
+    def batches(self, images: Iterable[Picture]) -> Iterator[torch.Tensor]:
+        """Images as what is read of them, uint8 (B, C, H, W), those of one width together."""
+        of_width = _by_width(
+            (0, line.pixels) for line in self._decode(list(images)) if isinstance(line, _Line)
+        )
+        for like in of_width.values():
+            yield from _stacked([pixels for _, pixels in like]).split(self.batch_size)
+
+    def _decode(self, images: Sequence[Picture]) -> list["_Line | ImageError"]:
+        decoded: list[_Line | ImageError] = []
+        for image in images:
+            try:
+                opened = _opened(image)
+                pixels = to_pixels(opened, self.image_format)
+                decoded.append(_Line(pixels, image))
+            except ImageError as error:
+                decoded.append(error)
+        return decoded
+
+    def _read_batch(self, decoded: Sequence["_Line | ImageError"]) -> list[Reading]:
+        readings = [
+            Reading(problem=str(line)) if isinstance(line, ImageError) else Reading()
+            for line in decoded
+        ]
+        lines = [(i, line.pixels) for i, line in enumerate(decoded) if isinstance(line, _Line)]
+        for index, reading in self._read_lines(lines):
+            readings[index] = reading
+        if self.deskew:
+            unsure = [i for i, r in enumerate(readings) if _confidence_a_character(r) < _UNSURE]
+            turned = [(i, self._straightened(decoded[i])) for i in unsure]
+            level = [(i, pixels) for i, pixels in turned if pixels is not None]
+            for index, reading in self._read_lines(level):
+                readings[index] = max(readings[index], reading, key=_confidence_a_character)
+        return readings
+
+    def _straightened(self, line: "_Line | ImageError") -> np.ndarray | None:
+        """The pixels of a line turned level; None where it is level, or no image."""
+        if isinstance(line, ImageError):
+            return None
+        try:
+            opened = _opened(line.picture)
+            if self.image_format.channels == 1:
+                # It would be grey at last; so there is a third to turn.
+                opened = opened.convert("L")
+            level = straightened(opened)
+        except ImageError:
+            return None  # a file that has gone since it was read first
+        return to_pixels(level, self.image_format) if level else None
+
+    def _read_lines(self, lines: Sequence[_Numbered]) -> Iterator[tuple[int, Reading]]:
+        """Read numbered pixels (H, W, C): those of one width in batches, like ones together."""
+        for batches in self._together(_by_width(lines)):
+            stacked = [
+                _stacked([pixels for _, pixels in batch]).to(self.device) for batch in batches
+            ]
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.in_bfloat16):
+                results = self.recognizer.read_all(stacked)
+            for batch, (texts, confidences) in zip(batches, results, strict=True):
+                for (number, _), text, confidence in zip(batch, texts, confidences, strict=True):
+                    yield number, Reading(text, confidence)
+
+    def _together(self, of_width: Mapping[int, list[_Numbered]]) -> Iterator[list[list[_Numbered]]]:
+        """Batches of lines of one width, those of like widths together, narrow ones first.
+
+        Together they have as many pixels as a batch of usual lines.
+        """
+        pixels = self.batch_size * self.image_format.nominal_width
+        together: list[list[_Numbered]] = []
+        room, narrowest = 0, 1
+        for width, like in of_width.items():
+            size = max(1, pixels // width)
+            for start in range(0, len(like), size):
+                batch = like[start : start + size]
+                room -= len(batch) * width
+                if together and (room < 0 or width > _LIKE * narrowest):
+                    yield together
+                    together = []
+                if not together:
+                    room, narrowest = pixels - len(batch) * width, width
+                together.append(batch)
+        if together:
+            yield together
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A decoded image: its pixels (H, W, C), and what it was given as.
+
+    Few lines are looked at again, so those are opened again: all of them would fill the memory.
+    """
+
+    pixels: np.ndarray
+    picture: Picture
+
+
+# So many images at most are decoded by a thread at a time.
+_PIECE = 32
+# What is read with less confidence a character is looked at again, straightened.
+_UNSURE = 0.93
+# Widths up to so many times the narrowest one's are alike.
+_LIKE = 1.25
+
+
+def _by_width(lines: Iterable[_Numbered]) -> dict[int, list[_Numbered]]:
+    """Numbered pixels (H, W, C), by W."""
+    of_width: dict[int, list[_Numbered]] = {}
+    for index, pixels in lines:
+        of_width.setdefault(pixels.shape[1], []).append((index, pixels))
+    return dict(sorted(of_width.items()))
+
+
+def _confidence_a_character(reading: Reading) -> float:
+    return float(reading.confidence ** (1 / len(reading.text))) if reading.text else 0.0
+
+
+def _opened(image: Picture) -> Image.Image:
+    if isinstance(image, np.ndarray):
+        if image.dtype != np.uint8 or image.ndim not in (2, 3) or image.shape[2:] not in _CHANNELS:
+            raise ImageError(
+                f"an array of {image.dtype} {image.shape}: it takes uint8 (H, W), (H, W, 1), "
+                "(H, W, 3) or (H, W, 4)"
+            )
+        image = Image.fromarray(image.squeeze(2) if image.shape[2:] == (1,) else image)
+    if isinstance(image, Image.Image):
+        return as_seen(image)
+    return decode_image(Path(image) if isinstance(image, str) else image)
+
+
+_CHANNELS = ((), (1,), (3,), (4,))
+
+
+def _stacked(pixels: Sequence[np.ndarray]) -> torch.Tensor:
+    """B arrays (H, W, C) → (B, C, H, W)."""
+    return torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)
+
+
+def image_files(place: Path) -> list[Path]:
+    """The image files of a folder and all below it, in natural order; or the one file.
+
+    Raises:
+        HanlineError: there is no such folder, or no image in it.
+    """
+    if place.is_file():
+        return [place]
+    if not place.is_dir():
+        raise HanlineError(f"there is no folder {place}")
+    files = [
+        path for path in place.rglob("*") if path.suffix.lower() in SUFFIXES and not path.is_dir()
+    ]
+    if not files:
+        raise HanlineError(
+            f"there is no image in {place} or below it; images are known by their names: "
+            f"{' '.join(sorted(SUFFIXES))}"
+        )
+    return sorted(files, key=lambda path: natural_key(path.relative_to(place).as_posix()))
+
+
+def natural_key(name: str) -> tuple[list[tuple[int, int | str]], str]:
+    """A key that sorts numbers in names as numbers, and letters whatever their case."""
+    parts = re.split(r"([0-9]+)", name.casefold())
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts], name
+
+
+def _no_eight_bits(recognizer: Recognizer | OnnxRecognizer, device: torch.device) -> str | None:
+    """Why a recogniser cannot be read with in 8 bits here, or None."""
+    if not isinstance(recognizer, Recognizer):
+        return "an ONNX model has its own precision (hanline export format=onnx int8=true)"
+    if device.type != "cpu":
+        return f"it is for processors, and the device is {device}"
+    if not has_fast_int8():
+        return "this processor, or this torch on it, has no fast 8-bit products"
+    if problem := unsupported_reason(recognizer):
+        return problem
+    if recognizer.ranges is None:
+        return (
+            "the file lacks the bounds of the features: write one with hanline export "
+            "checkpoint=… format=safetensors int8=true dataset=…"
+        )
+    return None
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        accelerator = torch.accelerator.current_accelerator(check_available=True)
+        return accelerator or torch.device("cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise HanlineError(f"there is no device {name!r} here: {reason}") from error
+    return device

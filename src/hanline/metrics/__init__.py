@@ -1,0 +1,1 @@
+"""How close readings are to their labels."""

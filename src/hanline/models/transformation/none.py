@@ -1,0 +1,19 @@
+from torch import Tensor
+
+from hanline.models.stage import Stage
+
+
+class NoTransformation(Stage):
+    """The images as they are.
+
+    Args:
+        in_channels: channels of the images.
+        image_height, image_width: their size in pixels; any will do.
+    """
+
+    def __init__(self, in_channels: int, image_height: int, image_width: int | None) -> None:
+        super().__init__()
+        self.out_channels = in_channels
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images

@@ -1,0 +1,1 @@
+"""Recognizers whose products are of 8-bit integers."""

@@ -1,0 +1,36 @@
+"""Files that appear whole or not at all."""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a path to write to; rename it to ``path`` at the end, or remove it after an error.
+
+    Several processes may write the same file at once: each has its own path until the end.
+
+    Yields:
+        A path beside ``path``, whose file does not exist yet.
+    """
+    aside = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        yield aside
+        aside.replace(path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text file with ``\\n`` line ends; it appears whole or not at all."""
+    with replacing(path) as aside:
+        aside.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file; it appears whole or not at all."""
+    with replacing(path) as aside:
+        aside.write_bytes(content)

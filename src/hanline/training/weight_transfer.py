@@ -1,0 +1,80 @@
+"""Starting from the weights of another model: what fits is taken, and the rest is told."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from hanline.errors import HanlineError
+from hanline.formats.registry import open_weights
+from hanline.models.recognizer import Recognizer
+from hanline.text.charset import Charset
+
+logger = logging.getLogger(__name__)
+
+
+def finetune_from(recognizer: Recognizer, path: Path) -> list[str]:
+    """Load what fits of a checkpoint into a recogniser.
+
+    Tensors are matched by name and shape. Those whose rows are classes are carried over row by row,
+    by character, so that another charset, or another order, loses only the characters that are
+    missing in the checkpoint. A ``.pth`` of DTRB or EasyOCR has no charset: its rows count as this
+    recogniser's if they are as many.
+
+    Args:
+        recognizer: what will be trained; changed in place.
+        path: a Hanline checkpoint or safetensors file, or a ``.pth`` of DTRB or EasyOCR.
+
+    Returns:
+        What was not loaded, a line for each tensor or group of characters.
+
+    Raises:
+        HanlineError: the file is none of these, or nothing in it fits.
+    """
+    spec, state = open_weights(path)
+    charset = Charset(spec["charset"]) if spec else recognizer.charset
+    left_out = transfer(recognizer, state, charset)
+    # A normalisation's count of batches is no weight, and fits whatever the model.
+    own = {name for name in recognizer.state_dict() if not name.endswith("num_batches_tracked")}
+    loaded = len(own) - sum(line.split(":")[0] in own for line in left_out)
+    if not loaded:
+        raise HanlineError(
+            f"nothing in {path} fits this model; it has {', '.join(sorted(state)[:3])}, …"
+        )
+    logger.info("fine-tuning from %s: %d of %d tensors loaded", path, loaded, len(own))
+    for line in left_out:
+        logger.info("not loaded: %s", line)
+    return left_out
+
+
+def transfer(recognizer: Recognizer, state: Mapping[str, Tensor], charset: Charset) -> list[str]:
+    """Copy what fits of a state into a recogniser; see :func:`finetune_from`."""
+    own = recognizer.state_dict()
+    by_class = {f"prediction.{name}" for name in recognizer.prediction.class_tensors}
+    left_out = []
+    for name, target in own.items():
+        source = state.get(name)
+        if source is None:
+            left_out.append(f"{name}: not in the checkpoint")
+        elif name in by_class and source.ndim and source.shape[1:] == target.shape[1:]:
+            first = recognizer.prediction.special_classes
+            if len(source) != len(charset) + first:
+                left_out.append(f"{name}: {len(source)} classes, not {len(charset) + first}")
+                continue
+            target[:first] = source[:first]
+            for character, row in recognizer.charset.index.items():
+                if character in charset:
+                    target[first + row] = source[first + charset.index[character]]
+        elif source.shape == target.shape:
+            target.copy_(source)
+        else:
+            left_out.append(f"{name}: {list(source.shape)} there, {list(target.shape)} here")
+    unknown = "".join(c for c in recognizer.charset.characters if c not in charset)
+    if unknown:
+        left_out.append(f"{len(unknown)} characters that the checkpoint does not know: {unknown}")
+    unused = "".join(c for c in charset.characters if c not in recognizer.charset)
+    if unused:
+        left_out.append(f"{len(unused)} characters that this model does not know: {unused}")
+    left_out += [f"{name}: not in this model" for name in state if name not in own]
+    return left_out

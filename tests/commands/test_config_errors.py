@@ -1,0 +1,289 @@
+"""What a user gets wrong on the command line or in a file of overrides, and is told."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from hanline.cli.config_check import literal, nearest
+from hanline.cli.hydra_app import CONF, run
+from hanline.commands import evaluate, pack, predict, synthesize, train
+
+SETTINGS = {
+    "train": train.Settings,
+    "predict": predict.Settings,
+    "evaluate": evaluate.Settings,
+    "synthesize": synthesize.Settings,
+    "pack": pack.Settings,
+}
+WRONG = {
+    "misspelt key": (["data.batch_sise=3"], "data.batch_sise", "data.batch_size"),
+    "misspelt key without its group": (["batch_sise=3"], "batch_sise", "data.batch_size"),
+    "misspelt top-level key": (["seeed=3"], "seeed", "seed"),
+    "misspelt part of a key": (["dta.batch_size=3"], "dta.batch_size", "data.batch_size"),
+    "misspelt key of a stage": (
+        ["model.feature_extraction.out_chanels=64"],
+        "model.feature_extraction.out_chanels",
+        "model.feature_extraction.out_channels",
+    ),
+    "misspelt key of a callback": (
+        ["callbacks.reading_gird.images=2"],
+        "callbacks.reading_gird.images",
+        "callbacks.reading_grid.images",
+    ),
+    "misspelt key to delete": (["~callbacks.reading_gird"], "reading_gird", "reading_grid"),
+    "misspelt group": (["modl=crnn"], "modl", "model"),
+    "misspelt group of a stage": (["model/predicton=attn"], "model/predicton", "model/prediction"),
+    "misspelt choice": (["model=crn"], "model has no choice 'crn'", "crnn"),
+    "misspelt choice of a stage": (["model/prediction=atn"], "model/prediction", "attn"),
+    "choice that is a number": (["optimizer=3"], "optimizer has no choice '3'", "adamw"),
+    "choice that is null": (["callbacks=null"], "callbacks has no choice 'null'", "default"),
+    "choice with a dot": (["model.prediction=atn"], "model.prediction is 'atn'", "attn"),
+    "choice with a dot in a target": (["synthesis.renderer=trd"], "synthesis.renderer", "trdg"),
+    "stage that is null": (["model.prediction=null"], "model.prediction is None", "attn, ctc"),
+    "callback that is null": (["callbacks.last=null"], "callbacks.last", "~callbacks.last"),
+    "word for a number": (["data.batch_size=abc"], "data.batch_size is 'abc'", "integer"),
+    "word for a nested number": (["image.height=tall"], "image.height is 'tall'", "integer"),
+    "fraction for a whole number": (["seed=1.5"], "seed is 1.5", "integer"),
+    "word for a fraction": (["optimizer.lr=fast"], "optimizer.lr is 'fast'", "number"),
+    "word for true or false": (["image.keep_ratio=no"], "image.keep_ratio is 'no'", "boolean"),
+    "number for a list": (["optimizer.betas=0.9"], "optimizer.betas is 0.9", "list"),
+    "word in a list": (["optimizer.betas=[0.9,x]"], "optimizer.betas[1] is 'x'", "number"),
+    "number for a mapping": (["image=3"], "image is 3", "mapping"),
+    "null for a number": (["seed=null"], "seed is None", "integer"),
+    "misspelt value": (["data.invalid_labels=skpi"], "data.invalid_labels is 'skpi'", "skip"),
+    "value out of range": (["image.channels=2"], "image.channels is 2", "3 (RGB)"),
+    "added key": (["+unknown=1"], "unknown", "max_label_length"),
+    "added key of a group": (["+data.unknown=1"], "data.unknown", "batch_size"),
+    "added key of a stage": (["+model.prediction.unknown=1"], "model.prediction.unknown", "takes"),
+    "key added twice": (["+data.batch_size=3"], "data.batch_size", "without +"),
+    "no value": (["data.batch_size"], "'data.batch_size'", "key=value"),
+    "unclosed list": (["data.batch_size=[1"], "'data.batch_size=[1'", "key=value"),
+    "no key": (["=3"], "override ''", ""),
+    "unknown reference": (["data.train_dir=${nope}"], "data.train_dir", "nope"),
+    "unknown reference to a folder": (["hydra.run.dir=${nope}"], "nope", ""),
+    "choice without its file": (["charset=file"], "charset.path", "charset.path=…"),
+    "unknown target": (["optimizer._target_=torch.optim.SGDD"], "optimizer._target_", "SGDD"),
+    "one of a sweep": (["-m", "model=crnn,modle"], "model has no choice 'modle'", "trba"),
+    "missing plugin": (["hydra/sweeper=optun"], "hydra/sweeper", ".[sweep]"),
+    "missing launcher": (["hydra/launcher=slurm"], "hydra/launcher", ".[launchers]"),
+    "key of another choice": (
+        ["optimizer.rho=0.9"],
+        "'optimizer.rho'",
+        "it belongs to optimizer=adadelta",
+    ),
+    "key of another choice, added": (
+        ["+optimizer.rho=0.9"],
+        "'optimizer.rho'",
+        "it belongs to optimizer=adadelta",
+    ),
+    "key of another choice of a stage": (
+        ["model.transformation.num_fiducial=20"],
+        "'model.transformation.num_fiducial'",
+        "it belongs to model/transformation=tps",
+    ),
+    "key of several other choices": (
+        ["experiment=demo", "model.feature_extraction.out_channels=64"],
+        "'model.feature_extraction.out_channels'",
+        "belongs to model/feature_extraction=rcnn or model/feature_extraction=resnet or "
+        "model/feature_extraction=vgg",
+    ),
+    "missing folder of configs": (["--config-dir", "nowhere"], "nowhere", "not found"),
+}
+
+
+@pytest.fixture
+def refused(settled, capsys):
+    """What a command says that ends before its work begins."""
+
+    def refused(name, *arguments):
+        with pytest.raises(SystemExit) as ended:
+            settled(name, *arguments)
+        assert ended.value.code == 1
+        return last_message(capsys.readouterr().err)
+
+    return refused
+
+
+@pytest.fixture
+def settled(monkeypatch, tmp_path, hydra_apart):
+    """The configuration with which a command would begin its work."""
+    monkeypatch.chdir(tmp_path)
+
+    def settled(name, *arguments):
+        configs = []
+        monkeypatch.setattr(sys, "argv", ["hanline", *arguments])
+        run(name, SETTINGS[name], configs.append)
+        return configs[0]
+
+    return settled
+
+
+@pytest.mark.parametrize("arguments, named, nearest_word", WRONG.values(), ids=WRONG.keys())
+def test_a_wrong_setting_is_named_with_the_nearest_valid_ones(
+    arguments, named, nearest_word, refused
+):
+    message = refused("train", *arguments)
+    assert named in message
+    assert nearest_word in message.replace(named, "", 1)
+
+
+def last_message(err: str) -> str:
+    """The message that must stand last, after whatever Hydra says."""
+    assert "Traceback" not in err
+    before, mark, message = err.rpartition("error: ")
+    assert mark
+    assert not before or before.endswith("\n")
+    return message
+
+
+@pytest.mark.parametrize(
+    "name, arguments, key",
+    [
+        ("predict", [], "image_dir"),
+        ("evaluate", ["checkpoint=x"], "dataset"),
+        ("pack", ["gt=x"], "output"),
+        ("train", ["data=lmdb"], "data.train_dir"),
+        ("train", ["corpus=files"], "corpus.files"),
+    ],
+)
+def test_a_missing_value_is_asked_for(name, arguments, key, refused):
+    assert refused(name, *arguments).startswith(f"{key} has no value yet")
+
+
+@pytest.mark.parametrize(
+    "name, argument, hint",
+    [
+        ("predict", "bach_size=3", "did you mean batch_size?"),
+        ("predict", "model=crnn", "there is no key 'model'"),
+        ("predict", "batch_size=many", "batch_size is 'many'"),
+        ("evaluate", "confusion=3", "did you mean confusions?"),
+        ("synthesize", "format=lmbd", "did you mean lmdb?"),
+        ("pack", "proceses=2", "did you mean processes?"),
+    ],
+)
+def test_every_command_checks_its_settings(name, argument, hint, refused):
+    needed = OmegaConf.missing_keys(OmegaConf.load(CONF / f"{name}.yaml"))
+    assert hint in refused(name, *(f"{key}=x" for key in needed), argument)
+
+
+EXPERIMENTS = {
+    "misspelt key": ("data:\n  batch_sise: 3\n", "'data.batch_sise'", "data.batch_size"),
+    "misspelt top-level key": ("imge:\n  height: 3\n", "'imge'", "image"),
+    "misspelt nested key": ("image:\n  heigth: 3\n", "'image.heigth'", "image.height"),
+    "key of another choice": (
+        "optimizer:\n  rho: 0.9\n",
+        "'optimizer.rho'",
+        "it belongs to optimizer=adadelta",
+    ),
+    "misspelt callback": (
+        "callbacks:\n  reading_gird:\n    images: 3\n",
+        "'callbacks.reading_gird.images'",
+        "callbacks.reading_grid.images",
+    ),
+    "misspelt key of a renderer among others": (
+        "defaults:\n  - override /synthesis: mixed\n"
+        "synthesis:\n  renderer:\n    renderers:\n      trdg:\n        blurr: 3\n",
+        "'synthesis.renderer.renderers.trdg.blurr'",
+        "synthesis.renderer.renderers.trdg.blur",
+    ),
+    "wrong value": ("data:\n  batch_size: many\n", "data.batch_size is 'many'", "integer"),
+    "misspelt group": ("defaults:\n  - override /modle: crnn\n", "'modle'", "model"),
+    "misspelt choice": ("defaults:\n  - override /model: crn\n", "'crn'", "crnn"),
+    "no yaml": ("data: [\n", "wrong.yaml", "line 3"),
+}
+
+
+@pytest.mark.parametrize("text, named, nearest_word", EXPERIMENTS.values(), ids=EXPERIMENTS.keys())
+def test_a_wrong_setting_in_a_file_of_overrides_is_named(text, named, nearest_word, refused):
+    Path("mine/experiment").mkdir(parents=True)
+    file = Path("mine/experiment/wrong.yaml")
+    file.write_text("# @package _global_\n" + text, encoding="utf-8")
+    message = refused("train", "--config-dir", "mine", "experiment=wrong")
+    assert named in message
+    assert nearest_word in message.replace(named, "", 1)
+
+
+def test_the_choices_of_the_users_own_folder_are_listed(refused):
+    Path("mine/experiment").mkdir(parents=True)
+    Path("mine/experiment/long_lines.yaml").write_text("# @package _global_\nseed: 3\n")
+    message = refused("train", "--config-dir", "mine", "experiment=long_line")
+    assert "did you mean long_lines?" in message
+
+
+@pytest.mark.parametrize(
+    "folder", ["데모", "데모 (1)", "2024", "0x10", "a=b.d", "it's [1]", "C:\\그림\\", "1e3", "true"]
+)
+def test_any_name_of_a_folder_is_taken_as_it_stands(folder, settled):
+    config = settled("predict", f"image_dir={folder}", "checkpoint=a/b=3.ckpt")
+    assert config.image_dir == folder
+    assert config.checkpoint == "a/b=3.ckpt"
+
+
+def test_hangul_in_lists_and_in_other_keys(settled):
+    config = settled(
+        "train",
+        "corpus.files=[뉴스.txt,b.txt, 속보 모음/c.txt]",
+        "charset=file",
+        "charset.path=글자.txt",
+        "resume=null",
+        "seed=7",
+        "run_dir=2024",
+    )
+    assert config.corpus.files == ["뉴스.txt", "b.txt", "속보 모음/c.txt"]
+    assert config.charset.path == "글자.txt"
+    assert (config.resume, config.seed, config.run_dir) == (None, 7, "2024")
+
+
+@pytest.mark.parametrize(
+    "argument",
+    ["batch_size=3", "image_dir='데모'", "a={b: [1]}", "image_dir=${x}", "-m", "--help", "~a"],
+)
+def test_what_hydra_understands_is_left_alone(argument):
+    assert literal(argument, predict.Settings) == argument
+
+
+def test_values_that_are_swept_are_left_alone(monkeypatch, tmp_path, hydra_apart):
+    monkeypatch.chdir(tmp_path)
+    given = []
+    monkeypatch.setattr(sys, "argv", ["hanline", "-m", "seed=1,2", "finetune_from=a.ckpt,b.ckpt"])
+    run("train", train.Settings, lambda config: given.append((config.seed, config.finetune_from)))
+    assert given == [(1, "a.ckpt"), (1, "b.ckpt"), (2, "a.ckpt"), (2, "b.ckpt")]
+
+
+def test_nearest_knows_a_key_by_its_last_part():
+    keys = ["optimizer.lr", "optimizer.eps", "data.batch_size"]
+    assert nearest("lr", keys) == " (did you mean optimizer.lr?)"
+    assert nearest("batchsize", keys) == " (did you mean data.batch_size?)"
+    assert nearest("elephant", keys) == ""
+
+
+class DefectError(Exception):
+    """No error that a user can mend."""
+
+
+@pytest.mark.parametrize("error", [DefectError, ValueError, KeyError])
+def test_a_defect_keeps_its_traceback(error, monkeypatch, tmp_path, capsys, hydra_apart):
+    def broken(config):
+        raise error("a defect")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["hanline"])
+    with pytest.raises(error, match="a defect"):
+        run("train", train.Settings, broken)
+    assert "error: " not in capsys.readouterr().err
+
+
+def test_a_misread_config_in_a_task_is_a_defect(monkeypatch, tmp_path, hydra_apart):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["hanline"])
+    with pytest.raises(Exception, match="no_such_key"):
+        run("train", train.Settings, lambda config: config.no_such_key)
+
+
+def test_what_a_part_refuses_is_a_message(command):
+    ended = command("synthesize", "output=x", "corpus.validation_share=3")
+    assert ended.status == 1
+    message = last_message(ended.err)
+    assert message.startswith("corpus.validation_share is 3: it must lie between 0 and 1")

@@ -1,0 +1,343 @@
+"""Every file under conf composes, is understood by what reads it, and documents its keys."""
+
+import itertools
+import re
+from functools import partial
+from pathlib import Path
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from hanline.cli.config_check import check_config
+from hanline.cli.hydra_app import CONF, plain
+from hanline.commands.train import Settings
+from hanline.data.datamodule import TextImageData
+from hanline.models.recognizer import Recognizer
+from hanline.text.charset import Charset
+from hanline.text.corpus import Corpus
+
+STAGES = {
+    "none": "NoTransformation",
+    "tps": "TPS",
+    "vgg": "VGG",
+    "rcnn": "RCNN",
+    "resnet": "ResNet",
+    "compact": "Compact",
+    "bilstm": "BiLSTM",
+    "ctc": "CTCPrediction",
+    "attn": "AttentionPrediction",
+}
+# The architectures of Baek et al., "What Is Wrong With Scene Text Recognition Model Comparisons?",
+# ICCV 2019, table 8.
+NAMED = {
+    "crnn": "none_vgg_bilstm_ctc",
+    "r2am": "none_rcnn_none_attn",
+    "grcnn": "none_rcnn_bilstm_ctc",
+    "rosetta": "none_resnet_none_ctc",
+    "rare": "tps_vgg_bilstm_attn",
+    "star_net": "tps_resnet_bilstm_ctc",
+    "trba": "tps_resnet_bilstm_attn",
+}
+ALL_24 = [
+    "_".join(stages)
+    for stages in itertools.product(
+        ("none", "tps"), ("vgg", "rcnn", "resnet"), ("none", "bilstm"), ("ctc", "attn")
+    )
+]
+# Widths at which a model is built in no time.
+NARROW = {
+    "vgg": ["model.feature_extraction.out_channels=32"],
+    "rcnn": ["model.feature_extraction.out_channels=32"],
+    "resnet": ["model.feature_extraction.out_channels=32"],
+    "compact": [],
+}
+
+
+def choices(group):
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+def composed(*overrides, name="train"):
+    """The configuration, held against what reads it; what it lacks is given."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose(name, [*overrides, *(["run_dir=run"] if name == "train" else [])])
+    for key in OmegaConf.missing_keys(config):
+        listed = key == "corpus.files"
+        OmegaConf.update(config, key, ["given.txt"] if listed else "given")
+    if name == "train":
+        check_config(config, CONF / "train.yaml", Settings)
+    return config
+
+
+def recognizer(config, charset="가나다"):
+    return Recognizer(
+        **plain(config.model),
+        charset=charset,
+        image=plain(config.image),
+        max_label_length=config.max_label_length,
+    )
+
+
+def stage_names(model):
+    stages = (
+        model.transformation,
+        model.feature_extraction,
+        model.sequence_modeling,
+        model.prediction,
+    )
+    return [type(stage).__name__ for stage in stages]
+
+
+def test_there_is_a_preset_for_every_architecture():
+    assert set(choices("model")) == {*ALL_24, *NAMED, "none_compact_bilstm_ctc", "headline"}
+
+
+@pytest.mark.parametrize("name", [*ALL_24, "none_compact_bilstm_ctc"])
+@torch.inference_mode()
+def test_a_preset_builds_what_its_name_says(name):
+    transformation, feature_extraction, sequence_modeling, prediction = name.split("_")
+    model = recognizer(composed(f"model={name}", *NARROW[feature_extraction]))
+    assert stage_names(model) == [
+        STAGES[transformation],
+        STAGES[feature_extraction],
+        "NoSequenceModeling" if sequence_modeling == "none" else "BiLSTM",
+        STAGES[prediction],
+    ]
+    images = torch.zeros(2, 1, 32, 100, dtype=torch.uint8)
+    assert model.loss(images, ["가", "나다"]).isfinite()
+    texts, confidences = model.eval().read(images)
+    assert len(texts) == len(confidences) == 2
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_a_named_preset_is_the_papers_architecture(name):
+    assert composed(f"model={name}").model == composed(f"model={NAMED[name]}").model
+    text = (CONF / "model" / f"{name}.yaml").read_text(encoding="utf-8")
+    in_its_title = text.splitlines()[0].lower().replace("-", "_")
+    assert NAMED[name] in in_its_title
+    assert name in in_its_title
+
+
+@pytest.mark.parametrize("name", ALL_24)
+def test_a_presets_title_says_its_stages(name):
+    title = (CONF / "model" / f"{name}.yaml").read_text(encoding="utf-8").splitlines()[0]
+    assert title.lower().replace("-", "_").startswith(f"# {name}")
+
+
+def test_the_widths_are_dtrbs():
+    model = composed("model=tps_resnet_bilstm_attn").model
+    assert model.transformation.num_fiducial == 20
+    assert model.feature_extraction.out_channels == 512
+    assert (model.sequence_modeling.hidden_size, model.prediction.hidden_size) == (256, 256)
+    assert composed("model=none_rcnn_none_ctc").model.feature_extraction.iterations == 5
+
+
+@pytest.mark.parametrize(
+    "override, position, expected",
+    [
+        ("model/transformation=tps", 0, "TPS"),
+        ("model/feature_extraction=compact", 1, "Compact"),
+        ("model/sequence_modeling=none", 2, "NoSequenceModeling"),
+        ("model/prediction=attn", 3, "AttentionPrediction"),
+    ],
+)
+def test_any_stage_can_be_swapped(override, position, expected):
+    names = stage_names(recognizer(composed("model=none_vgg_bilstm_ctc", override)))
+    unswapped = ["NoTransformation", "VGG", "BiLSTM", "CTCPrediction"]
+    assert names[position] == expected
+    del names[position], unswapped[position]
+    assert names == unswapped
+
+
+@pytest.mark.parametrize("name", choices("charset"))
+def test_every_charset_is_made(name, tmp_path):
+    file = tmp_path / "글자.txt"
+    file.write_text("가나다 뉴스\n", encoding="utf-8")
+    config = composed(f"charset={name}")
+    config.corpus.files = [str(file)]
+    if name == "file":
+        config.charset.path = str(file)
+    charset = instantiate(config.charset)
+    sizes = {"dtrb_36": 36, "dtrb_94": 94, "easyocr_korean_g2": 1008, "file": 6, "corpus": 6}
+    assert isinstance(charset, Charset)
+    assert len(charset) == sizes.get(name, len(charset))
+    assert charset.covers("뉴스" if name not in ("dtrb_36", "dtrb_94") else "news2024")
+
+
+@pytest.mark.parametrize("name", choices("corpus"))
+def test_every_corpus_is_made(name, tmp_path):
+    file = tmp_path / "headlines.txt"
+    file.write_text("첫째 속보\n둘째 속보\n", encoding="utf-8")
+    config = composed(f"corpus={name}")
+    corpus = instantiate(config.corpus)
+    assert isinstance(corpus, Corpus)
+    if name == "embedded":
+        assert corpus.files == ["embedded"]
+    else:
+        assert "embedded" not in corpus.files
+    config.corpus.files = [str(file)]
+    texts = instantiate(config.corpus).texts(lambda word: True, lambda word: True)
+    assert {*texts.train, *texts.validation} == {"첫째", "둘째", "속보"}
+
+
+@pytest.mark.parametrize("name", choices("optimizer"))
+def test_every_optimizer_takes_a_step(name):
+    weight = torch.nn.Parameter(torch.ones(3))
+    optimizer = instantiate(composed(f"optimizer={name}").optimizer)([weight])
+    assert type(optimizer).__name__.lower() == name
+    weight.square().sum().backward()
+    optimizer.step()
+    assert (weight < 1).all()
+
+
+def test_adadelta_is_dtrbs():
+    optimizer = composed("optimizer=adadelta").optimizer
+    assert (optimizer.lr, optimizer.rho, optimizer.eps) == (1.0, 0.95, 1e-8)
+
+
+@pytest.mark.parametrize("name", choices("scheduler"))
+def test_every_schedule_is_made_for_a_run(name):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.5)
+    schedule = instantiate(composed(f"scheduler={name}").scheduler)(optimizer, 1000)
+    assert 0 < schedule.get_last_lr()[0] <= 0.5
+
+
+@pytest.mark.parametrize("name", choices("trainer"))
+def test_every_trainer_is_made_with_its_callbacks_and_loggers(name, tmp_path):
+    config = composed(f"trainer={name}", "trainer.accelerator=cpu")
+    for callbacks, logger in itertools.product(choices("callbacks"), choices("logger")):
+        chosen = composed(f"callbacks={callbacks}", f"logger={logger}")
+        chosen.run_dir = str(tmp_path)
+        made = list(instantiate(chosen.callbacks).values())
+        loggers = list(instantiate(chosen.logger).values())
+        assert all(isinstance(callback, pl.Callback) for callback in made)
+        assert len(loggers) == (logger != "none")
+        trainer = instantiate(
+            config.trainer, run_dir=tmp_path, callbacks=made, loggers=loggers, _recursive_=False
+        )
+        assert isinstance(trainer, pl.Trainer)
+        assert trainer.max_steps == config.trainer.max_steps
+
+
+@pytest.mark.parametrize("name", choices("data"))
+def test_all_data_are_made(name):
+    config = composed(f"data={name}")
+    later = partial(pytest.fail, "a set was drawn")
+    data = instantiate(config.data, charset=Charset("가나"), corpus=later, synthesis=later)
+    assert isinstance(data, TextImageData)
+    assert data.image_format.width == config.image.width == 100
+    assert (data.train_dir is None) == (name != "lmdb")
+
+
+@pytest.mark.parametrize("name", choices("synthesis"))
+def test_every_synthesis_is_understood(name):
+    assert composed(f"synthesis={name}").synthesis.renderer
+    assert composed(f"synthesis={name}", "output=x", name="synthesize").synthesis.renderer
+
+
+@pytest.mark.parametrize("name", choices("synthesis/renderer"))
+def test_every_renderer_is_understood(name):
+    assert composed(f"synthesis/renderer={name}").synthesis.renderer._target_
+
+
+@pytest.mark.parametrize("name", choices("experiment"))
+def test_every_experiment_makes_a_model(name):
+    config = composed(f"experiment={name}")
+    assert config != composed()
+    recognizer(config)
+
+
+@pytest.mark.parametrize("feature_extraction", ["vgg", "rcnn", "resnet"])
+@pytest.mark.parametrize("name", choices("sweep"))
+def test_every_sweep_varies_keys_that_there_are(name, feature_extraction):
+    overrides = [f"sweep={name}", "hydra.runtime.output_dir=x"]
+    overrides.append(f"model/feature_extraction={feature_extraction}")
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("train", overrides, return_hydra_config=True)
+    assert config.hydra.mode.name == "MULTIRUN"
+    for key in config.hydra.sweeper.params:
+        assert OmegaConf.select(config, key) is not None, key
+
+
+def test_every_file_is_covered_here():
+    groups = {path.relative_to(CONF).as_posix() for path in CONF.rglob("*") if path.is_dir()}
+    assert groups == {
+        *("callbacks", "charset", "corpus", "data", "experiment", "logger", "model", "optimizer"),
+        *("scheduler", "sweep", "synthesis", "synthesis/renderer", "trainer"),
+        *(
+            f"model/{stage}"
+            for stage in (
+                "transformation",
+                "feature_extraction",
+                "sequence_modeling",
+                "prediction",
+            )
+        ),
+    }
+
+
+def undocumented(text):
+    """The keys that no comment speaks of: neither above them nor above the lines they stand among.
+
+    The comment at the head of a file with a target speaks of the target. What Hydra reads itself
+    needs none.
+    """
+    found = []
+    spoken_of = False
+    outside = None  # the indentation of a block that is Hydra's own
+    for line in text.splitlines():
+        key = re.match(r"( *)([\w.]+):", line)
+        if outside is not None and (not line or len(line) - len(line.lstrip()) > outside):
+            continue
+        outside = None
+        if not line.strip():
+            spoken_of = False
+        elif line.lstrip().startswith("#"):
+            spoken_of = True
+        elif key and key[2] in ("defaults", "hydra"):
+            outside = len(key[1])
+        elif key and key[2] in ("_target_", "_partial_", "_convert_"):
+            spoken_of = spoken_of and bool(key[1])
+        elif key and not spoken_of:
+            found.append(key[2])
+    return found
+
+
+def keys_explained_elsewhere(file):
+    """The keys of the files that a file sends its reader to."""
+    text = file.read_text(encoding="utf-8")
+    named = re.findall(r"([\w/]+\.yaml)", text.partition("defaults:")[0])
+    elsewhere = [file.parent / name for name in named if (file.parent / name).is_file()]
+    return {
+        key
+        for other in elsewhere
+        for key in OmegaConf.to_container(OmegaConf.load(other))
+        if key not in undocumented(other.read_text(encoding="utf-8"))
+    }
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        path.relative_to(CONF)
+        for path in sorted(CONF.rglob("*.yaml"))
+        # An experiment is a list of overrides; what they mean stands where the keys do.
+        if path.parent.name != "experiment"
+    ],
+    ids=Path.as_posix,
+)
+def test_every_key_is_documented(file):
+    text = (CONF / file).read_text(encoding="utf-8")
+    assert text.startswith("#")
+    assert set(undocumented(text)) <= keys_explained_elsewhere(CONF / file)
+
+
+def test_an_undocumented_key_is_noticed():
+    text = "# A thing.\n_target_: a.B\nsize: 3\n\n# How wide.\nwidth: 1\nheight: 2\n\ndepth: 4\n"
+    assert undocumented(text) == ["size", "depth"]
+    assert undocumented("# Parts.\n\npart:\n  _target_: a.B\n  size: 3\n") == ["part", "size"]
+    assert undocumented("# A.\n\n# B.\npart:\n  _target_: a.B\n  size: 3\nhydra:\n  a: 1\n") == []

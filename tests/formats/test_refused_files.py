@@ -1,0 +1,162 @@
+"""Files that are malicious, damaged or of others are refused, and nothing in them runs."""
+
+import struct
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from hanline.errors import HanlineError
+from hanline.formats.checkpoint import save_recognizer
+from hanline.formats.dtrb import dtrb_state
+from hanline.formats.registry import open_recognizer, open_weights
+from hanline.formats.safetensors_file import write_safetensors
+
+DTRB = ("import_weights", "dtrb")
+
+
+class Payload:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+
+    def __reduce__(self):
+        return Path.write_text, (self.place, "run")
+
+
+@pytest.fixture
+def state(recognizer_of):
+    return dtrb_state(recognizer_of("None-VGG-None-CTC"))
+
+
+@pytest.fixture
+def refused(command, tmp_path):
+    """Imports a file, which must be refused; gives the message."""
+
+    def run(path):
+        done = command("import_weights", "dtrb", str(path), "charset=dtrb_36")
+        assert done.status == 1
+        assert str(path) in done.err
+        assert not path.with_suffix(".ckpt").exists()
+        with pytest.raises(HanlineError):
+            open_weights(path)
+        return done.err
+
+    return run
+
+
+def test_a_payload_does_not_run(state, refused, tmp_path):
+    path, place = tmp_path / "model.pth", tmp_path / "proof"
+    torch.save(state | {"module.more": Payload(place)}, path)
+    assert "would have to be executed" in refused(path)
+    assert not place.exists()
+
+
+def test_a_truncated_file(state, refused, tmp_path):
+    path = tmp_path / "model.pth"
+    torch.save(state, path)
+    path.write_bytes(path.read_bytes()[:-500])
+    assert "damaged" in refused(path)
+
+
+def test_a_zip_bomb_is_not_unpacked(state, refused, tmp_path):
+    plain, path = tmp_path / "plain.pth", tmp_path / "model.pth"
+    torch.save({name: torch.zeros(1_000_000) for name in state}, plain)
+    with zipfile.ZipFile(plain) as source, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as bomb:
+        for name in source.namelist():
+            bomb.writestr(name, source.read(name))
+    assert path.stat().st_size < 1_000_000
+    assert "would unpack to" in refused(path)
+
+
+def test_a_few_bytes_that_claim_to_be_terabytes(state, refused, tmp_path):
+    path = tmp_path / "model.pth"
+    name = "module.Prediction.bias"
+    torch.save(state | {name: torch.zeros(1).expand(10**12)}, path)
+    message = refused(path)
+    assert name in message
+    assert "more than the file holds" in message
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite(state, refused, tmp_path, number):
+    path = tmp_path / "model.pth"
+    state["module.Prediction.weight"][3, 2] = number
+    torch.save(state, path)
+    message = refused(path)
+    assert "module.Prediction.weight" in message
+    assert "not finite" in message
+
+
+def test_files_of_others(refused, tmp_path):
+    path = tmp_path / "model.pth"
+    torch.save({"fc.weight": torch.zeros(2, 2)}, path)
+    assert "fc.weight" in refused(path)
+    torch.save({"module.FeatureExtraction.ConvNet.18.weight": [1, 2]}, path)
+    assert "a list" in refused(path)
+    path.write_text("not weights", encoding="utf-8")
+    refused(path)
+
+
+def test_a_checkpoint_of_hanline_is_told_apart(recognizer_of, tmp_path, command):
+    path = tmp_path / "model.pth"
+    save_recognizer(path, recognizer_of("None-VGG-None-CTC"), {})
+    done = command(*DTRB, str(path), "charset=dtrb_36")
+    assert done.status == 1
+    assert "nothing to import" in done.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("predict", "image_dir=a.png"), ("evaluate", "dataset=."), ("export", "format=onnx")],
+)
+def test_a_model_of_others_must_be_imported(state, command, tmp_path, arguments):
+    torch.save(state, tmp_path / "model.pth")
+    Image.new("L", (40, 32)).save(tmp_path / "a.png")
+    (tmp_path / "gt.txt").write_text("a.png\ta\n", encoding="utf-8")
+    done = command(*arguments, "checkpoint=model.pth")
+    assert done.status == 1
+    assert "hanline import dtrb model.pth charset=" in done.err
+
+
+def test_a_checkpoint_with_nan_is_not_read_with(recognizer_of, tmp_path):
+    recognizer = recognizer_of("None-VGG-None-CTC")
+    recognizer.prediction.linear.bias.data[0] = float("nan")
+    path = tmp_path / "model.ckpt"
+    save_recognizer(path, recognizer, {})
+    with pytest.raises(HanlineError, match=r"prediction\.linear\.bias .* not finite"):
+        open_recognizer(path)
+
+
+def test_damaged_safetensors(recognizer_of, tmp_path):
+    path = tmp_path / "model.safetensors"
+    with pytest.raises(HanlineError, match="there is no"):
+        open_recognizer(path)
+    write_safetensors(path, recognizer_of("None-VGG-None-CTC"), {}, half=False)
+    whole = path.read_bytes()
+    # A header of 10^18 bytes, then half a file, then another model's config.
+    for damaged in (struct.pack("<Q", 10**18) + whole[8:], whole[: len(whole) // 2]):
+        path.write_bytes(damaged)
+        with pytest.raises(HanlineError, match="damaged"):
+            open_recognizer(path)
+    path.write_bytes(whole)
+    open_recognizer(path)
+    config = path.with_suffix(".json")
+    config.write_text(config.read_text("utf-8").replace("각", "", 1), encoding="utf-8")
+    with pytest.raises(HanlineError, match="do not fit"):
+        open_recognizer(path)
+    config.write_text("{", encoding="utf-8")
+    with pytest.raises(HanlineError, match="damaged"):
+        open_recognizer(path)
+
+
+def test_damaged_onnx(tmp_path):
+    path = tmp_path / "model.onnx"
+    with pytest.raises(HanlineError, match="there is no model"):
+        open_recognizer(path)
+    path.write_bytes(b"\x08\x0anothing of the kind")
+    with pytest.raises(HanlineError, match="no ONNX model"):
+        open_recognizer(path)
