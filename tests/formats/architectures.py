@@ -16,7 +16,7 @@ HANGUL = "".join(chr(0xAC00 + i) for i in range(36))
 
 def parity_module():
     """tests/models/test_dtrb_parity.py, which knows DTRB's weights and outputs by formulas."""
-    path = ROOT / "tests" / "model" / "test_dtrb_parity.py"
+    path = ROOT / "tests" / "models" / "test_dtrb_parity.py"
     spec = importlib.util.spec_from_file_location("dtrb_parity", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

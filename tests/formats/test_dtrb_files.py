@@ -60,6 +60,7 @@ def dtrb_file(recognizer_of, tmp_path):
     return write
 
 
+@pytest.mark.processor
 @pytest.mark.parametrize("case", PARITY.REFERENCE["cases"])
 @torch.inference_mode()
 def test_the_reference_comes_in_and_goes_out(case, tmp_path, capsys):
@@ -78,11 +79,10 @@ def test_the_reference_comes_in_and_goes_out(case, tmp_path, capsys):
     torch.save(state, path)
     characters = PARITY.build(case).charset.characters
     import_weights.import_weights(import_config(path, characters=characters))
-    recognizer = load_recognizer(tmp_path / "theirs.ckpt")
-
-    images = PARITY.formula_images()
+    recognizer, images, tolerance = PARITY.as_compared(
+        case, load_recognizer(tmp_path / "theirs.ckpt")
+    )
     expected = PARITY.REFERENCE["cases"][case]
-    tolerance = PARITY.TOLERANCE.get(case, 1e-4)
     features = recognizer.features(images)
     if "logits" in expected:
         PARITY.assert_matches(recognizer.prediction(features), expected["logits"], tolerance)

@@ -29,9 +29,12 @@ STAGES = {
     "CTC": "hanline.models.prediction.ctc.CTCPrediction",
     "Attn": "hanline.models.prediction.attention.AttentionPrediction",
 }
-# Random weights make these two chaotic: 1e-6 of noise in the image moves their outputs by 5e-4, and
-# DTRB's own code, on another machine than the reference's, lies 4.8e-4 from it.
-TOLERANCE = {"TPS-RCNN-None-CTC": 1e-3, "TPS-RCNN-None-Attn": 1e-3}
+TOLERANCE = 1e-4
+# Random weights make these two chaotic: 1e-6 of noise in the image moves their outputs by 5e-4, so
+# float32 rounds to something else on each processor. In float64 they are the same everywhere, and
+# what is left, 8.3e-4 and 2.15e-3, is the rounding of the reference itself, which is in float32.
+CHAOTIC = {"TPS-RCNN-None-CTC": 1e-3, "TPS-RCNN-None-Attn": 3e-3}
+pytestmark = pytest.mark.processor
 OUT, HIDDEN = CONFIG["output_channel"], CONFIG["hidden_size"]
 
 
@@ -127,13 +130,20 @@ def formula_images() -> torch.Tensor:
     return torch.sin(0.011 * i + 0.5 * torch.cos(0.003 * i)).reshape(shape).float()
 
 
-def assert_matches(output: torch.Tensor, digest: dict, tolerance: float = 1e-4) -> None:
+def assert_matches(output: torch.Tensor, digest: dict, tolerance: float = TOLERANCE) -> None:
     flat = output.double().flatten()
     assert list(output.shape) == digest["shape"]
     theirs = torch.tensor(digest["values"], dtype=torch.float64)
     assert (flat[digest["index"]] - theirs).norm() <= tolerance * theirs.norm()
     assert abs(flat.abs().sum().item() - digest["abs_sum"]) <= tolerance * digest["abs_sum"]
     assert abs(flat.sum().item() - digest["sum"]) <= tolerance * digest["abs_sum"]
+
+
+def as_compared(case: str, model: Recognizer) -> tuple[Recognizer, torch.Tensor, float]:
+    """A case's model and images in the numbers in which it is compared, and how closely."""
+    if case in CHAOTIC:
+        return model.double(), formula_images().double(), CHAOTIC[case]
+    return model, formula_images(), TOLERANCE
 
 
 def test_the_reference_covers_all_24() -> None:
@@ -145,9 +155,8 @@ def test_the_reference_covers_all_24() -> None:
 def test_equals_dtrb(case: str) -> None:
     model = build(case)
     model.load_state_dict(recognizer_state(formula_weights(case)))
-    images = formula_images()
+    model, images, tolerance = as_compared(case, model)
     expected = REFERENCE["cases"][case]
-    tolerance = TOLERANCE.get(case, 1e-4)
     if "rectified" in expected:
         assert_matches(model.transformation(images), expected["rectified"])
     if "logits" in expected:

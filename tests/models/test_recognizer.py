@@ -35,6 +35,7 @@ def settled(make_recognizer):
     return settled
 
 
+@pytest.mark.processor
 @pytest.mark.parametrize("stages", SETTLED, ids=IDS)
 @torch.inference_mode()
 def test_the_answer_for_an_image_does_not_depend_on_its_batch(stages, settled):
@@ -55,6 +56,7 @@ def test_the_answer_for_an_image_does_not_depend_on_its_batch(stages, settled):
         assert confidence == pytest.approx(confidences[i], rel=1e-3)
 
 
+@pytest.mark.processor
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 def test_lines_of_several_lengths_through_the_lstms_together(precision):
     torch.manual_seed(5)

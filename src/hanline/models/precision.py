@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 
-from hanline.system.errors import HanlineError
+from hanline.errors import HanlineError
 
 Precision = Literal["32-true", "bf16-mixed"]
 ReadingPrecision = Literal["auto", "32-true", "bf16-mixed", "int8"]

@@ -57,9 +57,10 @@ class TPS(Stage):
         # Half precision would place pixels no nearer than a third of a pixel on a wide line.
         with torch.autocast(images.device.type, enabled=False):
             # Two products, as in DTRB: one of the two matrices' product would round differently.
-            grid = self.basis @ (self.coefficients @ points.float())
+            grid = self.basis @ (self.coefficients @ points.to(self.basis.dtype))
             grid = grid.view(-1, *self.image_size, 2)
-            return F.grid_sample(images.float(), grid, padding_mode="border", align_corners=True)
+            images = images.to(grid.dtype)
+            return F.grid_sample(images, grid, padding_mode="border", align_corners=True)
 
 
 class Localization(nn.Module):
