@@ -26,6 +26,9 @@ from hanline.training.module import RecognizerModule
 ROOT = Path(__file__).parents[1]
 WORDS = ["1", "2", "3", "10", "가나", "한글", "뉴스", "속보 1", "A", "美中"]
 
+# The first 36 syllables of Unicode.
+HANGUL = "".join(chr(0xAC00 + i) for i in range(36))
+
 MakeRecognizer = Callable[..., Recognizer]
 
 # Small tensors gain nothing from several threads, and pytest has as many processes as there are.
@@ -188,7 +191,7 @@ def recognizer_of(images):
 
     def make(
         case,
-        charset="".join(chr(0xAC00 + i) for i in range(36)),
+        charset=HANGUL,
         image=(32, 48, 1),
         keep_ratio=False,
         layers=2,

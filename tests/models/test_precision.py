@@ -4,12 +4,10 @@ import platform
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 
 from hanline.errors import HanlineError
 from hanline.inference.reader import Reader
 from hanline.models.precision import best_precision, check_precision, lstms_need_float32
-from hanline.training.trainer import make_trainer
 
 pytestmark = pytest.mark.processor
 ARCHITECTURES = [
@@ -54,7 +52,7 @@ def test_float32_is_left_as_it_is():
     assert not lstms_need_float32("cpu")
 
 
-def test_the_choice_is_what_oneDNN_multiplies_in(monkeypatch):
+def test_the_choice_is_what_torch_multiplies_in():
     chosen, reason = best_precision("cpu")
     assert ("has bfloat16 products" in reason) == (chosen == "bf16-mixed")
     if chosen == "bf16-mixed":
