@@ -205,9 +205,8 @@ def test_whatever_is_handed_over(reader, tmp_path):
     one = reader.read(path)
     assert reader.read(str(path)) == reader.read(image) == reader.read(pixels) == one
     # A batch of three is multiplied in another order than one image, so it has a batch beside it.
-    assert reader.read([path.read_bytes(), image, pixels[:, :, [0, 1, 2]]]) == reader.read(
-        [path] * 3
-    )
+    three = [path.read_bytes(), image, pixels[:, :, [0, 1, 2]]]
+    assert reader.read(three) == reader.read([path] * 3)
     grey = reader.read(image.convert("L"))
     assert reader.read(np.asarray(image.convert("L"))) == grey
     assert reader.read(np.asarray(image.convert("L"))[:, :, None]) == grey

@@ -69,14 +69,6 @@ def whole_run(drawn: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.processor
-def test_every_processor_trains_in_bfloat16(drawn: str, tmp_path: Path) -> None:
-    short = ["trainer.precision=bf16-mixed", "trainer.max_steps=3"]
-    done = train(*TINY, *short, drawn, f"hydra.run.dir={tmp_path / 'run'}")
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "run" / "best_accuracy.ckpt").is_file()
-
-
 @pytest.fixture(scope="module")
 def run_on_two_devices(drawn: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("two") / "run"
