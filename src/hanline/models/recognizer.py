@@ -8,6 +8,7 @@ from hydra.utils import get_class
 from torch import Tensor, nn
 
 from hanline.errors import HanlineError
+from hanline.models.guidance import Guidance
 from hanline.models.stage import Prediction, Stage
 from hanline.text.charset import Charset
 
@@ -93,9 +94,9 @@ class Recognizer(nn.Module):
         scores: Tensor = self.prediction(self.features(images))
         return scores
 
-    def loss(self, images: Tensor, labels: list[str]) -> Tensor:
-        """The mean loss of a batch, a scalar."""
-        loss: Tensor = self.prediction.loss(self.features(images), labels)
+    def loss(self, images: Tensor, labels: list[str], guidance: Guidance | None = None) -> Tensor:
+        """Return the mean loss of a batch, a scalar."""
+        loss: Tensor = self.prediction.loss(self.features(images), labels, guidance)
         return loss
 
     def read(self, images: Tensor) -> tuple[list[str], list[float]]:

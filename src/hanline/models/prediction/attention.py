@@ -2,6 +2,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hanline.models.guidance import Guidance, letter_spans
 from hanline.models.stage import Prediction
 from hanline.text.charset import Charset
 
@@ -60,28 +61,54 @@ class AttentionPrediction(Prediction):
                 break
         return torch.stack(scores, dim=1)
 
-    def teacher_forced(self, features: Tensor, characters: Tensor) -> Tensor:
-        """Scores (B, steps, classes) when the character before is always the right one.
+    def teacher_forced(self, features: Tensor, characters: Tensor) -> tuple[Tensor, Tensor]:
+        """Write texts when the character before is always the right one.
 
         Args:
             features: (B, T, D').
             characters: int64 (B, steps): the class before each step, GO first.
+
+        Returns:
+            Scores (B, steps, classes), and the weights (B, steps, T) with which each step looked
+            at the features.
         """
         keys = self.cell.key(features)
         state = self.cell.initial_state(features)
         embedded = self.cell.character(characters)
-        hidden = []
+        hidden, weights = [], []
         for step in range(characters.shape[1]):
-            state = self.cell(embedded[:, step], features, keys, state)
+            weights.append(self.cell.attend(keys, state[0]))
+            state = self.cell.write(embedded[:, step], features, weights[-1], state)
             hidden.append(state[0])
         scores: Tensor = self.generator(torch.stack(hidden, dim=1))
-        return scores
+        return scores, torch.cat(weights, dim=2).transpose(1, 2)
 
     def losses(self, features: Tensor, labels: list[str]) -> tuple[Tensor, Tensor]:
-        """The cross-entropy of each label's characters and end, teacher-forced, and their number.
+        """Return the cross-entropy of each label's characters and end, and their number.
 
-        Steps past the end of the longest label cannot count, so they are not taken.
+        The decoder is teacher-forced. It takes no step past the end of the longest label.
         """
+        return self._losses(features, labels)[:2]
+
+    def loss(self, features: Tensor, labels: list[str], guidance: Guidance | None = None) -> Tensor:
+        """Return the mean loss of a batch, a scalar.
+
+        If ``guidance`` has positions, the negative logarithm of the attention that each step pays
+        to the place of its own letter is added.
+        """
+        losses, counts, weights = self._losses(features, labels)
+        loss = losses.sum() / counts.sum()
+        if guidance is None or not guidance.aligns:
+            return loss
+        steps, length = weights.shape[1], weights.shape[2]
+        spans = letter_spans(guidance.positions, steps, length).to(weights.device)
+        known = spans.any(dim=2)
+        if not bool(known.any()):
+            return loss
+        within = weights.where(spans, 0.0).sum(dim=2)[known]
+        return loss - guidance.align_weight * within.clamp_min(1e-6).log().mean()
+
+    def _losses(self, features: Tensor, labels: list[str]) -> tuple[Tensor, Tensor, Tensor]:
         index = self.charset.index
         longest = max(map(len, labels))
         classes = torch.full((len(labels), longest + 2), GO)
@@ -91,12 +118,12 @@ class AttentionPrediction(Prediction):
             )
             row[len(label) + 1] = END
         classes = classes.to(features.device)
-        scores = self.teacher_forced(features, classes[:, :-1])
+        scores, weights = self.teacher_forced(features, classes[:, :-1])
         targets = classes[:, 1:]
         losses = F.cross_entropy(
             scores.flatten(0, 1).float(), targets.flatten(), ignore_index=GO, reduction="none"
         )
-        return losses.view_as(targets).sum(dim=1), (targets != GO).sum(dim=1)
+        return losses.view_as(targets).sum(dim=1), (targets != GO).sum(dim=1), weights
 
     def decode(self, scores: Tensor) -> tuple[list[str], list[float]]:
         """Scores (B, steps, classes) → texts up to their end, and the product of the
@@ -149,9 +176,19 @@ class AttentionCell(nn.Module):
             keys: (B, T, hidden_size), ``self.key(features)``, the same in every step.
             state: hidden and cell state, (B, hidden_size) each.
         """
-        hidden, cell = state
+        return self.write(character, features, self.attend(keys, state[0]), state)
+
+    def attend(self, keys: Tensor, hidden: Tensor) -> Tensor:
+        """Return the weights (B, T, 1) with which the next step looks at the features."""
         energy = self.score(torch.tanh(keys + self.query(hidden).unsqueeze(1)))
-        weights = energy.softmax(dim=1)
+        weights: Tensor = energy.softmax(dim=1)
+        return weights
+
+    def write(
+        self, character: Tensor, features: Tensor, weights: Tensor, state: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Return the state after a step that looks at the features with given weights."""
+        hidden, cell = state
         context = torch.bmm(weights.transpose(1, 2), features).squeeze(1)
         gates = self.context(context) + self.hidden(hidden) + character
         input_gate, forget_gate, candidate, output_gate = gates.chunk(4, dim=1)
