@@ -10,7 +10,7 @@ GO, END = 0, 1
 
 
 class AttentionPrediction(Prediction):
-    """A decoder that writes one character a step and looks along the line for the next.
+    """Write one character a step, and look along the line for the next.
 
     From Shi et al., "Robust Scene Text Recognition with Automatic Rectification" (RARE), CVPR 2016,
     as DTRB has it. Class 0 is the start of a text, class 1 its end, the charset's characters follow
@@ -126,14 +126,16 @@ class AttentionPrediction(Prediction):
         return losses.view_as(targets).sum(dim=1), (targets != GO).sum(dim=1), weights
 
     def decode(self, scores: Tensor) -> tuple[list[str], list[float]]:
-        """Scores (B, steps, classes) → texts up to their end, and the product of the
-        probabilities of their characters."""
+        """Decode scores (B, steps, classes) to B texts and their confidences.
+
+        A confidence is the product of the probabilities of the text's characters.
+        """
         probabilities, classes = scores.float().softmax(dim=2).max(dim=2)
         going = (classes == END).cumsum(dim=1) == 0
-        # The last step is there to end a text, not to lengthen it.
+        # The last step can only end a text.
         going[:, self.steps - 1 :] = False
         confidences = probabilities.where(going, 1.0).prod(dim=1)
-        # A text that ends at once has no character to be sure of.
+        # An empty text has no character, and so no confidence.
         confidences = confidences.where(going[:, 0], 0.0)
         characters = self.charset.characters
         texts = [
@@ -146,10 +148,10 @@ class AttentionPrediction(Prediction):
 
 
 class AttentionCell(nn.Module):
-    """One step of the decoder: additive attention over the line, then an LSTM cell.
+    """Take one step of the decoder: additive attention over the line, then an LSTM cell.
 
-    The input of the LSTM is what attention found beside the character before. The character's part
-    of its input weights is kept as an embedding: a one-hot product would pick the same row.
+    The LSTM's input is the attended feature and the character before. The character's part of the
+    input weights is an embedding, since a one-hot product picks a row.
     """
 
     def __init__(self, in_channels: int, hidden_size: int, classes: int) -> None:
