@@ -26,7 +26,7 @@ class Recognizer(nn.Module):
         max_label_length: the most characters in a text.
 
     Attributes:
-        spec: all of the above as plain values. A checkpoint keeps it, to build the recognizer again.
+        spec: all of the above as plain values. A checkpoint keeps it, to build it again.
         ranges: the activation ranges that :mod:`hanline.quantization.torch_int8` needs. None if
             they were not measured.
     """
@@ -108,7 +108,7 @@ class Recognizer(nn.Module):
 
     @torch.inference_mode()
     def read_all(self, batches: Sequence[Tensor]) -> list[tuple[list[str], list[float]]]:
-        """Return what :meth:`read` returns for each of several batches (B, C, H, W) of any widths."""
+        """Return what :meth:`read` returns for each of several batches, whose widths may differ."""
         features = [self._extracted(images) for images in batches]
         return [
             self.prediction.read(batch) for batch in self.sequence_modeling.forward_all(features)
@@ -134,8 +134,8 @@ def build_stage(config: Mapping[str, Any], **handed_in: Any) -> Stage:
         stage_class = get_class(target)
     except Exception as error:
         raise HanlineError(
-            f"_target_={target}: expected a stage that this version of Hanline has. It may come from "
-            "another version"
+            f"_target_={target}: expected a stage that this version of Hanline has. It may come "
+            "from another version"
         ) from error
     if not issubclass(stage_class, Stage):
         raise HanlineError(f"_target_={target}: expected a stage of a recognizer")
@@ -149,7 +149,7 @@ def build_stage(config: Mapping[str, Any], **handed_in: Any) -> Stage:
 
 
 def initialize(recognizer: Recognizer) -> None:
-    """Set the first weights as DTRB does: He et al.'s normal weights, zero biases, torch's LSTMs."""
+    """Set the first weights as DTRB does: He et al.'s normal ones, zero biases, torch's LSTMs."""
     for module in recognizer.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(module.weight)
