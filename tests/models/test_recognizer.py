@@ -125,7 +125,7 @@ def test_compact_needs_as_many_blocks_as_stages():
         "channels": [8, 16, 32],
         "blocks": [1],
     }
-    with pytest.raises(HanlineError, match="blocks=.1.: expected 2 numbers"):
+    with pytest.raises(HanlineError, match=r"blocks=\[1\]: expected 2 numbers"):
         build_stage(config, in_channels=1)
 
 
