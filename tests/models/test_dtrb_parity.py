@@ -165,7 +165,7 @@ def test_equals_dtrb(case: str) -> None:
     features = model.features(images)
     steps = CONFIG["batch_max_length"] + 1
     characters = torch.arange(CONFIG["batch"] * steps).reshape(CONFIG["batch"], -1) * 7
-    teacher_forced = model.prediction.teacher_forced(features, characters % CONFIG["num_class"])
+    teacher_forced, _ = model.prediction.teacher_forced(features, characters % CONFIG["num_class"])
     assert_matches(teacher_forced, expected["teacher_forced"], tolerance)
     assert_matches(model.prediction(features, stop_early=False), expected["greedy"], tolerance)
 
