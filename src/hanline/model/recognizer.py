@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from hanline.errors import HanlineError
 from hanline.model.stage import Prediction, Stage
 from hanline.text.charset import Charset
+from hanline.trusted_targets import trusted_names
 
 
 class Recognizer(nn.Module):
@@ -112,16 +113,20 @@ class Recognizer(nn.Module):
 def build_stage(config: Mapping[str, Any], **handed_in: Any) -> Stage:
     """Build a stage from its config.
 
-    Configs come out of checkpoints too, which may come from anywhere: so the target must be one of
-    Hanline's own modules, and nothing else is imported or called.
+    Configs come out of checkpoints too, which may come from anywhere: so the target must be
+    registered, and nothing else is imported or called.
 
     Raises:
         HanlineError: the target is no stage, or the numbers do not fit it.
     """
     numbers = dict(config)
     target = numbers.pop("_target_", None)
-    if not isinstance(target, str) or not target.startswith("hanline.model."):
-        raise HanlineError(f"{target!r} is no stage of a recogniser: stages live in hanline.model")
+    if not isinstance(target, str) or target not in trusted_names("stage"):
+        raise HanlineError(
+            f"{target!r} is no stage of a recogniser, or one of another version of Hanline. Stages "
+            f"are {', '.join(sorted(trusted_names('stage')))}; an installed package adds others "
+            "with an entry point in the group hanline.stage"
+        )
     try:
         stage_class = get_class(target)
     except Exception as error:
