@@ -12,6 +12,7 @@ from PIL import Image
 from hanline.errors import HanlineError
 from hanline.formats.checkpoint import load_recognizer
 from hanline.inference.reader import Reader, Reading, image_files, natural_key
+from hanline.raster import NO_IMAGE
 
 ORIENTATION = 0x0112
 
@@ -146,8 +147,7 @@ def test_what_cannot_be_read_does_not_disturb_the_rest(reader, picture, words, t
     readings = list(reader.readings([text, *files, empty, tmp_path / "gone.png"]))
     assert [reading.text for reading in readings[1:-2:2]] == words
     problems = [reading.problem for reading in (readings[0], *readings[-2:])]
-    unknown = "no image, or of a format that Pillow does not know"
-    assert problems == [unknown, unknown, "no such file"]
+    assert problems == [NO_IMAGE, NO_IMAGE, "no such file"]
     for cut in readings[2:-2:2]:
         assert cut.problem.startswith("damaged image")
         assert (cut.text, cut.confidence) == ("", 0.0)

@@ -177,6 +177,9 @@ def test_a_signal_waits_for_the_whole_step_and_its_validation(
     assert figures(folder) == figures(run_on_two_devices)[: len(figures(folder))] != []
 
     done = train(f"resume={folder / 'last.ckpt'}")
+    assert done.returncode == 1
+    assert "++callbacks.stop._target_=stopping.SignalAt" in done.stderr
+    done = train(f"resume={folder / 'last.ckpt'}", "++callbacks.stop._target_=stopping.SignalAt")
     assert done.returncode == 0, done.stderr
     assert_ended_alike(folder, run_on_two_devices)
 

@@ -1,6 +1,5 @@
 """Image files into pixels: whatever the file, one grey or RGB picture of the recogniser's size."""
 
-import io
 import math
 import struct
 import warnings
@@ -12,6 +11,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
 from hanline.errors import HanlineError
+from hanline.raster import NO_IMAGE, open_raster
 
 # What Pillow's decoders raise for damaged files; RuntimeError is AVIF's.
 _DAMAGED = (
@@ -101,13 +101,13 @@ def decode_image(file: Path | bytes) -> Image.Image:
         with warnings.catch_warnings():
             # Pillow warns from 89 megapixels on and refuses from 179 on; the latter is told below.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(content)) as image:
+            with open_raster(content) as image:
                 image.load()
                 return as_seen(image)
     except Image.DecompressionBombError as error:
         raise ImageError(f"too large: {error}") from error
     except Image.UnidentifiedImageError as error:
-        raise ImageError("no image, or of a format that Pillow does not know") from error
+        raise ImageError(NO_IMAGE) from error
     except _DAMAGED as error:
         raise ImageError(f"damaged image: {error}") from error
 
@@ -186,7 +186,7 @@ def aspect_of(content: bytes) -> float:
         ImageError: it is no image.
     """
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with open_raster(content) as image:
             # Asked for, an orientation that is not there would be looked for behind the pixels.
             orientation = image.getexif().get(_ORIENTATION) if "exif" in image.info else None
             lies = orientation in (5, 6, 7, 8)

@@ -11,6 +11,7 @@ from hanline.errors import HanlineError
 from hanline.models.guidance import Guidance
 from hanline.models.stage import Prediction, Stage
 from hanline.text.charset import Charset
+from hanline.trusted_targets import trusted_names
 
 
 class Recognizer(nn.Module):
@@ -118,17 +119,18 @@ class Recognizer(nn.Module):
 def build_stage(config: Mapping[str, Any], **handed_in: Any) -> Stage:
     """Build a stage from its config.
 
-    A config may come out of a checkpoint, and a checkpoint from anywhere. So the target must be in
-    Hanline's own package, and nothing else is imported or called.
+    A config may come out of a checkpoint, and a checkpoint from anywhere. So the target must be
+    registered, and nothing else is imported or called.
 
     Raises:
         HanlineError: the target is not a stage, or does not take the numbers.
     """
     numbers = dict(config)
     target = numbers.pop("_target_", None)
-    if not isinstance(target, str) or not target.startswith("hanline.models."):
+    if not isinstance(target, str) or target not in trusted_names("stage"):
         raise HanlineError(
-            f"_target_={target!r}: expected a stage of a recognizer, below hanline.models"
+            f"_target_={target!r}: expected one of {', '.join(sorted(trusted_names('stage')))}. An "
+            "installed package adds others by an entry point in the group hanline.stages"
         )
     try:
         stage_class = get_class(target)

@@ -1,10 +1,10 @@
 """Many drawn texts on one page, to see what a look draws."""
 
-import io
 from collections.abc import Sequence
 
 from PIL import Image
 
+from hanline.raster import open_raster
 from hanline.synthesis.dataset_renderer import Sample
 
 # Pixels between two samples, and the ground that no sample has.
@@ -24,7 +24,7 @@ def contact_sheet(samples: Sequence[Sample], width: int = 1600) -> Image.Image:
     rows: list[list[Image.Image]] = [[]]
     used = _GAP
     for sample in samples:
-        image = Image.open(io.BytesIO(sample.image)).convert("RGB")
+        image = open_raster(sample.image).convert("RGB")
         if rows[-1] and used + image.width + _GAP > width:
             rows.append([])
             used = _GAP

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, ImageColor
 
 from hanline.errors import HanlineError
+from hanline.raster import open_raster
 from hanline.synthesis.fonts import Font
 from hanline.synthesis.text_layout import lay_out
 from hanline.synthesis.validation import check_colors, check_number
@@ -348,7 +349,7 @@ def _photographs(folder: Path) -> list[Path]:
 @lru_cache(maxsize=16)
 def _photograph(path: Path) -> Image.Image:
     try:
-        with Image.open(path) as photograph:
+        with open_raster(path.read_bytes()) as photograph:
             return photograph.convert("RGB")
     except OSError as error:
         raise HanlineError(f"cannot read the photograph {path}: {error}") from error

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageFilter, ImageOps
 
 from hanline.errors import HanlineError
+from hanline.raster import open_raster
 from hanline.synthesis.backgrounds import BACKGROUNDS, Plate, background
 from hanline.synthesis.fonts import Font
 from hanline.synthesis.text_layout import TextLayout, lay_out
@@ -243,7 +244,7 @@ class VariedRenderer:
         if rng.random() < self.compressed:
             file = io.BytesIO()
             image.save(file, "JPEG", quality=round(rng.uniform(*self.quality)))
-            image = Image.open(file)
+            image = open_raster(file.getvalue())
             image.load()
         return image
 
