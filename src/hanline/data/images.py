@@ -207,15 +207,8 @@ def to_pixels(
     if image.mode != mode:
         image = image.convert(mode)
     height = image_format.height
-    natural = height * image.width / image.height
-    if image_format.width is not None:
-        width = image_format.width
-        inner = max(1, min(width, math.ceil(natural))) if image_format.keep_ratio else width
-    else:
-        width = width or image_format.bucket_width(image.width / image.height)
-        # What is too short for stretching is extended.
-        short = natural < _SHORTEST * height
-        inner = max(1, min(round(natural), width)) if short else width
+    width = width or image_format.bucket_width(image.width / image.height)
+    inner = inner_width(image.size, image_format, width)
     resized = image.resize((inner, height), Image.Resampling.BICUBIC)
     # A third quicker than np.asarray.
     pixels = np.frombuffer(resized.tobytes(), dtype=np.uint8)
@@ -223,6 +216,21 @@ def to_pixels(
     if inner < width:
         pixels = np.concatenate([pixels, np.repeat(pixels[:, -1:], width - inner, axis=1)], axis=1)
     return pixels
+
+
+def inner_width(size: tuple[int, int], image_format: ImageFormat, width: int) -> int:
+    """Return how many columns of :func:`to_pixels` the picture takes; the others are padding.
+
+    Args:
+        size: width and height of the image, in pixels.
+        width: the number of all columns.
+    """
+    natural = image_format.height * size[0] / size[1]
+    if image_format.width is not None:
+        return max(1, min(width, math.ceil(natural))) if image_format.keep_ratio else width
+    # A line that is too short to be stretched is extended.
+    short = natural < _SHORTEST * image_format.height
+    return max(1, min(round(natural), width)) if short else width
 
 
 def _content(file: Path) -> bytes:

@@ -15,7 +15,7 @@ CHANGEABLE = (
     *("trainer.max_steps", "trainer.val_check_interval", "trainer.log_every_n_steps"),
     *("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy"),
     *("trainer.precision", "data.num_workers", "data.cache_pixels"),
-    *("data.train_dir", "data.validation_dir", "data.rendered_dir"),
+    *("data.train.dir", "data.validation.dir", "data.rendered_dir"),
 )
 
 TARGET = "._target_"
