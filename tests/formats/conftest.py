@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from architectures import HANGUL
+from support.dtrb import HANGUL
 from torch import nn
 
 from hanline.models.recognizer import Recognizer

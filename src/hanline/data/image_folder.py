@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from hanline.data.dataset_writer import SetWriter
 from hanline.errors import HanlineError
-from hanline.text.cleaning import normalize
+from hanline.text.normalization import normalize
 
 GT = "gt.txt"
 
