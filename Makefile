@@ -19,7 +19,7 @@ demo: $(INSTALLED)  ## from nothing to a reading: draw, train, read unseen words
 	@echo "made: the sets below data/, the run in demo_output/run, the words in demo_output/words"
 
 crawl-demo: $(INSTALLED)  ## two days of crawling a news site on this machine; about 10 seconds
-	$(BIN)/python crawler/demo.py
+	$(BIN)/python examples/crawl_demo.py
 
 # One thread each: more of them than there are cores wait for one another, ten times as long.
 test: lint  ## everything that must hold: style, types, tests
@@ -42,9 +42,9 @@ lint: $(INSTALLED)  ## style and types alone
 .venv: $(INSTALLED)  ## the environment for development
 
 # trdg pins a version of arabic-reshaper that pip refuses since 24.1; what it needs is in [dev].
-$(INSTALLED): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml crawler/pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]' -e crawler
 	$(BIN)/python -m pip install --quiet -c constraints.txt --no-deps trdg
 	touch $(INSTALLED)
 

@@ -17,6 +17,7 @@ import torch
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from PIL import Image, ImageDraw
+from support.dtrb import HANGUL
 from torch import nn
 
 from hanline.models.recognizer import Recognizer
@@ -27,7 +28,7 @@ ROOT = Path(__file__).parents[1]
 WORDS = ["1", "2", "3", "10", "가나", "한글", "뉴스", "속보 1", "A", "美中"]
 
 # The first 36 syllables of Unicode.
-HANGUL = "".join(chr(0xAC00 + i) for i in range(36))
+
 
 MakeRecognizer = Callable[..., Recognizer]
 

@@ -76,13 +76,13 @@ def test_killed_at_ten_random_moments_and_resumed_the_files_are_the_same(
 
 # Where the run dies, and what of its end it has done by then.
 ENDS = {
-    "in the middle of settling": ("headlines.store", "Store._write", 1, "before"),
-    "after settling, before any file": ("headlines.crawl_run", "write_day", 1, "before"),
-    "while the first file is renamed": ("headlines.output", "_replace", 1, "before"),
-    "between two files": ("headlines.output", "_replace", 2, "before"),
-    "after the files, before the report": ("headlines.crawl_run", "write_all", 1, "after"),
-    "before the job is discarded": ("headlines.job", "Job.discard", 1, "before"),
-    "while a page is kept": ("headlines.job", "Job.fresh", 20, "before"),
+    "in the middle of settling": ("hanline_crawler.store", "Store._write", 1, "before"),
+    "after settling, before any file": ("hanline_crawler.crawl_run", "write_day", 1, "before"),
+    "while the first file is renamed": ("hanline.system.files", "_replace", 1, "before"),
+    "between two files": ("hanline.system.files", "_replace", 2, "before"),
+    "after the files, before the report": ("hanline_crawler.crawl_run", "write_all", 1, "after"),
+    "before the job is discarded": ("hanline_crawler.job", "Job.discard", 1, "before"),
+    "while a page is kept": ("hanline_crawler.job", "Job.fresh", 20, "before"),
 }
 DYING = """
 import importlib, os, signal, sys

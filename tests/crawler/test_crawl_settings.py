@@ -1,13 +1,13 @@
 from dataclasses import fields, replace
 
 import pytest
-from headlines import settings as defaults
-from headlines.crawl_run import cleaning_of, clock_of, store_of
 from scrapy.settings import Settings
 
 from hanline.errors import HanlineError
 from hanline.text.charset import named_charset
-from hanline.text.cleaning import HeadlineCleaning
+from hanline_crawler import settings as defaults
+from hanline_crawler.cleaning import HeadlineCleaning
+from hanline_crawler.crawl_run import cleaning_of, clock_of, store_of
 
 KOREAN = frozenset(named_charset("korean").characters)
 

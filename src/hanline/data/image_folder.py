@@ -14,7 +14,7 @@ from typing import BinaryIO, NamedTuple
 
 from hanline.data.dataset_writer import DatasetWriter, NewSample
 from hanline.errors import HanlineError
-from hanline.text.cleaning import normalize
+from hanline.text.normalization import normalize
 
 GT = "gt.txt"
 

@@ -18,7 +18,7 @@ from hanline.errors import HanlineError
 from hanline.inference.reader import Reader, Reading
 from hanline.metrics.text_metrics import MILLION, Comparison
 from hanline.text.character_stats import character_class, count_classes
-from hanline.text.cleaning import normalize
+from hanline.text.normalization import normalize
 
 
 @dataclass(frozen=True)

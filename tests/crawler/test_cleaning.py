@@ -4,7 +4,8 @@ import pytest
 
 from hanline.errors import HanlineError
 from hanline.text.charset import named_charset
-from hanline.text.cleaning import HeadlineCleaning, normalize
+from hanline.text.normalization import normalize
+from hanline_crawler.cleaning import HeadlineCleaning
 
 ALL_OFF = {
     "entities": False,

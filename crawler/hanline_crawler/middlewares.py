@@ -19,7 +19,7 @@ from scrapy.http import Response
 from scrapy.http.request import NO_CALLBACK
 from scrapy.robotstxt import ProtegoRobotParser, RobotParser
 
-from headlines.pipelines import run_of
+from hanline_crawler.pipelines import run_of
 
 logger = logging.getLogger(__name__)
 

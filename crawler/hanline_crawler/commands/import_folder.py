@@ -8,7 +8,7 @@ from scrapy.commands import ScrapyCommand
 from scrapy.exceptions import UsageError
 
 from hanline.errors import HanlineError
-from headlines.takeover import take_over
+from hanline_crawler.legacy_folder import import_legacy_folder
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class Command(ScrapyCommand):
         logging.basicConfig(level=logging.INFO, format="%(message)s")
         assert self.settings is not None
         try:
-            print(take_over(Path(args[0]), self.settings))
+            print(import_legacy_folder(Path(args[0]), self.settings))
         except HanlineError as error:
             logger.error("%s", error)
             self.exitcode = 1

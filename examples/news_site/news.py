@@ -63,7 +63,7 @@ def with_another_particle(headline: str) -> str:
     return headline + "도"
 
 
-class DemoNews:
+class News:
     """What the demonstration's news site has on a day.
 
     Args:
@@ -112,7 +112,7 @@ class Article:
         age: how old it is.
     """
 
-    def __init__(self, news: DemoNews, section: str, number: int) -> None:
+    def __init__(self, news: News, section: str, number: int) -> None:
         self.age = news.age(number)
         if number % 17 == 0:  # the same article stands in the next section too
             section = SECTIONS[(SECTIONS.index(section) + 1) % len(SECTIONS)]
@@ -143,10 +143,3 @@ def _as_printed(headline: str, number: int) -> str:
     if number % 29 == 0:
         headline += "↑"
     return headline
-
-
-def invented_words(count: int, seed: int = 0) -> list[str]:
-    """Words of two to four syllables, for headlines by the million that are not alike."""
-    rng = random.Random(seed)
-    syllables = [chr(code) for code in range(ord("가"), ord("힣"), 7)]
-    return ["".join(rng.choices(syllables, k=rng.choice((2, 2, 3, 3, 4)))) for _ in range(count)]

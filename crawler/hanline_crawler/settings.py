@@ -1,23 +1,24 @@
 """Settings. Each can be set for one run: ``scrapy crawl naver_section -s NAME=VALUE``."""
 
-from pathlib import Path
 from typing import Any
 
+from hanline.text.crawled import headlines_folder
+
 BOT_NAME = "hanline-headlines"
-SPIDER_MODULES = ["headlines.spiders"]
-NEWSPIDER_MODULE = "headlines.spiders"
-COMMANDS_MODULE = "headlines.commands"
+SPIDER_MODULES = ["hanline_crawler.spiders"]
+NEWSPIDER_MODULE = "hanline_crawler.spiders"
+COMMANDS_MODULE = "hanline_crawler.commands"
 
 # --- where and when ---------------------------------------------------------------------------
 # The store, the day's files and headlines.txt.
-HEADLINES_FOLDER = str(Path(__file__).parents[2] / "data" / "headlines")
+HEADLINES_FOLDER = str(headlines_folder())
 # An ISO 8601 time with its offset at which the crawl's clock stands; None is the real time.
 HEADLINES_CLOCK: str | None = None
 # The job folder is Scrapy's JOBDIR. Without one it is jobs/ in HEADLINES_FOLDER, by spider and day.
 # Seconds between two lines of progress where there is no terminal.
 PROGRESS_SECONDS = 10.0
 
-# --- cleaning: see hanline.text.cleaning.HeadlineCleaning -----------------------------------------
+# --- cleaning: see hanline_crawler.cleaning.HeadlineCleaning -------------------------------------
 CLEAN_ENTITIES = True
 CLEAN_TAGS = True
 CLEAN_BROKEN_ENCODINGS = "drop_headline"  # drop_headline, drop_character, keep
@@ -35,7 +36,7 @@ CLEAN_OUTSIDE_CHARSET = "keep"  # drop_headline, drop_character, keep
 
 # --- repeats ------------------------------------------------------------------------------------
 NEAR_REPEATS = True
-NEAR_REPEATS_THRESHOLD = 90.0  # from 0 to 100; see headlines.near_repeats.likeness
+NEAR_REPEATS_THRESHOLD = 90.0  # from 0 to 100; see hanline_crawler.near_repeats.likeness
 
 # --- sources ------------------------------------------------------------------------------------
 NAVER_NEWS_URL = "https://news.naver.com"
@@ -150,18 +151,18 @@ DOWNLOADER_MIDDLEWARES = {
     "scrapy.downloadermiddlewares.robotstxt.RobotsTxtMiddleware": None,
     "scrapy.downloadermiddlewares.retry.RetryMiddleware": None,
     "scrapy.downloadermiddlewares.redirect.RedirectMiddleware": None,
-    "headlines.middlewares.ObeyRobots": 100,
-    "headlines.middlewares.PoliteRetries": 550,
-    "headlines.middlewares.RedirectsWithinHosts": 600,
-    "headlines.middlewares.ApiQuota": 800,
+    "hanline_crawler.middlewares.ObeyRobots": 100,
+    "hanline_crawler.middlewares.PoliteRetries": 550,
+    "hanline_crawler.middlewares.RedirectsWithinHosts": 600,
+    "hanline_crawler.middlewares.ApiQuota": 800,
 }
 ITEM_PIPELINES = {
-    "headlines.pipelines.CleanHeadlines": 100,
-    "headlines.pipelines.KeepPage": 200,
+    "hanline_crawler.pipelines.CleanHeadlinesPipeline": 100,
+    "hanline_crawler.pipelines.StorePagePipeline": 200,
 }
 EXTENSIONS = {
-    "headlines.extensions.ProgressOfRun": 10,
-    "headlines.extensions.EndOfRun": 20,
+    "hanline_crawler.extensions.ProgressOfRun": 10,
+    "hanline_crawler.extensions.EndOfRun": 20,
 }
 # The spiders ask for each page once; what has been read is in the job folder.
 DUPEFILTER_CLASS = "scrapy.dupefilters.BaseDupeFilter"

@@ -7,13 +7,13 @@ from pathlib import Path
 from scrapy.settings import BaseSettings
 
 from hanline.text.charset import named_charset
-from hanline.text.cleaning import HeadlineCleaning
-from headlines.clock import Clock, utc
-from headlines.exit_status import ExitStatus
-from headlines.job import Job, job_name
-from headlines.output import write_all, write_bytes, write_day
-from headlines.report import Failure, Report
-from headlines.store import Store
+from hanline_crawler.cleaning import HeadlineCleaning
+from hanline_crawler.clock import Clock, utc
+from hanline_crawler.exit_status import ExitStatus
+from hanline_crawler.job import Job, job_name
+from hanline_crawler.output import remove_partial_files, write_all, write_bytes, write_day
+from hanline_crawler.report import Failure, Report
+from hanline_crawler.store import Store
 
 logger = logging.getLogger(__name__)
 
@@ -110,6 +110,7 @@ class CrawlRun:
         files = []
         if job.page_count():
             with store.transaction():
+                remove_partial_files(self.folder)
                 files = [*write_day(store, self.folder, job.day), write_all(store, self.folder)]
         counts = store.counts(job.id)
         report = Report(

@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from hanline.errors import HanlineError
-from headlines.items import Headline, Page
-from headlines.near_repeats import Keys, Outline, index_keys, likeness, outline, text_hash
+from hanline_crawler.items import Headline, Page
+from hanline_crawler.near_repeats import Keys, Outline, index_keys, likeness, outline, text_hash
 
 SCHEMA_VERSION = 1
 _SCHEMA = """
@@ -89,7 +89,7 @@ class Store:
     Args:
         path: the file; made where there is none.
         near_threshold: from 0 to 100: how alike two headlines must be to count as one (see
-            :func:`headlines.near_repeats.likeness`); None takes only exact repeats for repeats.
+            :func:`hanline_crawler.near_repeats.likeness`). If None, only exact repeats count.
 
     Raises:
         HanlineError: the file is no store, or one that another version of Hanline made.
@@ -193,7 +193,7 @@ class Store:
             "INSERT OR IGNORE INTO appearances (day, headline, item) VALUES (?, ?, ?)", appearances
         )
 
-    def take_over(self, texts: list[tuple[str, str]]) -> dict[str, str]:
+    def add_texts(self, texts: list[tuple[str, str]]) -> dict[str, str]:
         """Take in headlines that another tool has collected; only exact repeats are left out.
 
         Within a transaction.
@@ -206,7 +206,7 @@ class Store:
         """
         found = self._match(texts, None)
         new = {text: day for (text, day), match in zip(texts, found, strict=True) if match.is_new}
-        blank = Headline("", "", "", "", "", None, "", "takeover")
+        blank = Headline("", "", "", "", "", None, "", "import_folder")
         self._db.executemany(
             "INSERT OR IGNORE INTO appearances (day, headline, item) VALUES (?, ?, ?)",
             [

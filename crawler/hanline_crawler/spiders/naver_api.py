@@ -11,11 +11,11 @@ from scrapy.exceptions import CloseSpider
 from scrapy.http import Response
 
 from hanline.errors import HanlineError
-from headlines.clock import published_in_feed, utc
-from headlines.exit_status import ExitStatus
-from headlines.items import Headline, Page
-from headlines.naver_address import article_id
-from headlines.spiders.headline_spider import HeadlineSpider, StartError, UnreadableError
+from hanline_crawler.clock import published_in_feed, utc
+from hanline_crawler.exit_status import ExitStatus
+from hanline_crawler.items import Headline, Page
+from hanline_crawler.naver_address import article_id
+from hanline_crawler.spiders.headline_spider import HeadlineSpider, StartError, UnreadableError
 
 MOST_RESULTS = 1000  # the API's `start` goes no further
 

@@ -11,11 +11,11 @@ from scrapy.settings import BaseSettings
 
 from hanline.errors import HanlineError
 from hanline.system.progress import progress
-from hanline.text.cleaning import HeadlineCleaning
 from hanline.text.corpus import describe_counts
-from headlines.crawl_run import cleaning_of, output_folder, store_of
-from headlines.decoding import decoded
-from headlines.output import write_all, write_day
+from hanline_crawler.cleaning import HeadlineCleaning
+from hanline_crawler.crawl_run import cleaning_of, output_folder, store_of
+from hanline_crawler.decoding import decoded
+from hanline_crawler.output import write_all, write_day
 
 ALL = "all_headline.txt"
 # 2024-02-05, 2024_02_05, 20240205 and, as the last resort, 240205.
@@ -24,7 +24,7 @@ _SHORT_DATE = re.compile(r"(?<!\d)(\d\d)(\d\d)(\d\d)(?!\d)")
 _CHUNK = 8192
 
 
-def take_over(folder: Path, settings: BaseSettings) -> str:
+def import_legacy_folder(folder: Path, settings: BaseSettings) -> str:
     """Take the headlines of a folder into the store, and write the files.
 
     Headlines arrive in the order of ``all_headline.txt``; a headline's day is that of the oldest
@@ -59,7 +59,7 @@ def take_over(folder: Path, settings: BaseSettings) -> str:
     with store_of(settings) as store:
         with store.transaction(), progress("taking over", len(texts)) as advance:
             while chunk := list(islice(rows, _CHUNK)):
-                taken = store.take_over(chunk)
+                taken = store.add_texts(chunk)
                 new += len(taken)
                 days.update(taken.values())
                 advance(len(chunk))

@@ -9,9 +9,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from headlines.exit_status import ExitStatus
-from headlines.output import write_lines
-from headlines.store import Counts
+from hanline_crawler.exit_status import ExitStatus
+from hanline_crawler.output import write_lines
+from hanline_crawler.store import Counts
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""One form for every text: what is trained on, what is crawled and what is compared."""
+"""Cleaning: from a headline as a site writes it to the text that training reads."""
 
 import html
 import re
@@ -9,15 +9,41 @@ from typing import Literal, NamedTuple
 from hanline.errors import HanlineError
 
 _WHITE_SPACE = re.compile(r"\s+")
-
-
-def normalize(text: str) -> str:
-    """The text in NFC, without control and format characters, its white space single spaces."""
-    spaced = _WHITE_SPACE.sub(" ", unicodedata.normalize("NFC", text))
-    if not spaced.isprintable():  # true of nearly no headline, and quicker than to look at each
-        kept = (c for c in spaced if unicodedata.category(c) not in ("Cc", "Cf"))
-        spaced = _WHITE_SPACE.sub(" ", "".join(kept))
-    return spaced.strip()
+# Only with the semicolon: HTML also reads `&lt` and `&reg` without one, and then the
+# headline "S&LTE" loses letters.
+_ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
+_BREAKING_TAG = re.compile(
+    r"<!--.*?-->|</?(?:br|p|div|li|ul|ol|h[1-6]|hr|tr|td|table)\b[^<>]*>", re.IGNORECASE | re.DOTALL
+)
+# By name, so that <KBS 뉴스> is a part to drop by its own rule and no tag.
+_INLINE_TAG = re.compile(
+    r"</?(?:a|abbr|b|big|del|em|font|i|img|ins|mark|q|s|small|span|strike|strong|sub|sup|u|wbr)"
+    r"(?:\s[^<>]*)?/?>",
+    re.IGNORECASE,
+)
+_PARENTHESES = re.compile("[(（][^()（）]*[)）]")
+_SQUARE_BRACKETS = re.compile(r"[\[［【][^\[\]［］【】]*[\]］】]")
+_ANGLE_BRACKETS = re.compile("[<＜][^<>＜＞]*[>＞]")
+_STRAIGHT = str.maketrans({**dict.fromkeys("“”„‟″＂〝〞", '"'), **dict.fromkeys("‘’‚‛′＇`´", "'")})
+_ELLIPSIS = re.compile(r"(?:\.{2,}|[‥…⋯]+|[·・ㆍ∙⋅‧]{2,})(?:[.‥…⋯]*)")
+# Unicode's characters with Emoji_Presentation, those that a variation selector makes emoji, and
+# what joins them. The arrows, stars and hearts of print are emoji only with a selector.
+_EMOJI = re.compile(
+    "[\U0001f000-\U0001f0ff\U0001f18e\U0001f191-\U0001f19a\U0001f1e6-\U0001f1ff\U0001f200-\U0001faff"
+    "\u231a\u231b\u23e9-\u23f3\u25fd\u25fe\u2614\u2615\u2648-\u2653\u267f\u2693\u26a1\u26aa\u26ab"
+    "\u26bd\u26be\u26c4\u26c5\u26ce\u26d4\u26ea\u26f2-\u26f5\u26fa\u26fd\u2705\u270a\u270b\u2728"
+    "\u274c\u274e\u2753-\u2755\u2757\u2795-\u2797\u27b0\u27bf\u2b1b\u2b1c\u2b50\u2b55"
+    "\U000e0020-\U000e007f]"
+    "|[^\\w\\s#*]\ufe0f|[\ufe0e\ufe0f\u20e3\u200d]"
+)
+# The replacement character, halves of surrogate pairs, private use, and no characters at all.
+_BROKEN = re.compile(
+    "[\ufffd\ud800-\udfff\ue000-\uf8ff\ufdd0-\ufdef\ufffe\uffff\U000f0000-\U0010ffff]"
+)
+# What UTF-8 or EUC-KR looks like once it was read as Latin-1 or Windows-1252: »ï¼ºÀüÀÚ.
+_WESTERN = re.compile("[À-ÿ][\u0080-\u00ffŒœŠšŸŽžƒˆ˜–—‘-„†-•…‰‹›€™]{3}")
+_HANGUL = re.compile("[가-힣]")
+_BLANK = re.compile("[\u115f\u1160\u2800\u3164\uffa0]")  # drawn as nothing, yet no white space
 
 
 class Cleaned(NamedTuple):
@@ -139,43 +165,6 @@ class HeadlineCleaning:
         if self.white_space:
             return _WHITE_SPACE.sub(" ", text).strip()
         return " ".join(text.splitlines())
-
-
-# Only with the semicolon: HTML also reads `&lt` and `&reg` without one, and then the
-# headline "S&LTE" loses letters.
-_ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
-_BREAKING_TAG = re.compile(
-    r"<!--.*?-->|</?(?:br|p|div|li|ul|ol|h[1-6]|hr|tr|td|table)\b[^<>]*>", re.IGNORECASE | re.DOTALL
-)
-# By name, so that <KBS 뉴스> is a part to drop by its own rule and no tag.
-_INLINE_TAG = re.compile(
-    r"</?(?:a|abbr|b|big|del|em|font|i|img|ins|mark|q|s|small|span|strike|strong|sub|sup|u|wbr)"
-    r"(?:\s[^<>]*)?/?>",
-    re.IGNORECASE,
-)
-_PARENTHESES = re.compile("[(（][^()（）]*[)）]")
-_SQUARE_BRACKETS = re.compile(r"[\[［【][^\[\]［］【】]*[\]］】]")
-_ANGLE_BRACKETS = re.compile("[<＜][^<>＜＞]*[>＞]")
-_STRAIGHT = str.maketrans({**dict.fromkeys("“”„‟″＂〝〞", '"'), **dict.fromkeys("‘’‚‛′＇`´", "'")})
-_ELLIPSIS = re.compile(r"(?:\.{2,}|[‥…⋯]+|[·・ㆍ∙⋅‧]{2,})(?:[.‥…⋯]*)")
-# Unicode's characters with Emoji_Presentation, those that a variation selector makes emoji, and
-# what joins them. The arrows, stars and hearts of print are emoji only with a selector.
-_EMOJI = re.compile(
-    "[\U0001f000-\U0001f0ff\U0001f18e\U0001f191-\U0001f19a\U0001f1e6-\U0001f1ff\U0001f200-\U0001faff"
-    "\u231a\u231b\u23e9-\u23f3\u25fd\u25fe\u2614\u2615\u2648-\u2653\u267f\u2693\u26a1\u26aa\u26ab"
-    "\u26bd\u26be\u26c4\u26c5\u26ce\u26d4\u26ea\u26f2-\u26f5\u26fa\u26fd\u2705\u270a\u270b\u2728"
-    "\u274c\u274e\u2753-\u2755\u2757\u2795-\u2797\u27b0\u27bf\u2b1b\u2b1c\u2b50\u2b55"
-    "\U000e0020-\U000e007f]"
-    "|[^\\w\\s#*]\ufe0f|[\ufe0e\ufe0f\u20e3\u200d]"
-)
-# The replacement character, halves of surrogate pairs, private use, and no characters at all.
-_BROKEN = re.compile(
-    "[\ufffd\ud800-\udfff\ue000-\uf8ff\ufdd0-\ufdef\ufffe\uffff\U000f0000-\U0010ffff]"
-)
-# What UTF-8 or EUC-KR looks like once it was read as Latin-1 or Windows-1252: »ï¼ºÀüÀÚ.
-_WESTERN = re.compile("[À-ÿ][\u0080-\u00ffŒœŠšŸŽžƒˆ˜–—‘-„†-•…‰‹›€™]{3}")
-_HANGUL = re.compile("[가-힣]")
-_BLANK = re.compile("[\u115f\u1160\u2800\u3164\uffa0]")  # drawn as nothing, yet no white space
 
 
 def _decode_entities(text: str) -> str:

@@ -3,7 +3,8 @@ import sys
 
 import pytest
 from crawling import CRAWLER
-from headlines.takeover import date_in_name
+
+from hanline_crawler.legacy_folder import date_in_name
 
 
 @pytest.fixture
@@ -24,8 +25,8 @@ def original(tmp_path):
     return folder
 
 
-def take_over(original, folder):
-    command = [sys.executable, "-m", "scrapy", "takeover", str(original)]
+def import_folder(original, folder):
+    command = [sys.executable, "-m", "scrapy", "import_folder", str(original)]
     command += ["-s", f"HEADLINES_FOLDER={folder}"]
     return subprocess.run(
         command, cwd=CRAWLER, capture_output=True, text=True, encoding="utf-8", check=False
@@ -34,7 +35,7 @@ def take_over(original, folder):
 
 def test_a_folder_of_the_original_is_taken_over_with_one_command(original, tmp_path, crawl):
     folder = tmp_path / "headlines"
-    done = take_over(original, folder)
+    done = import_folder(original, folder)
     assert done.returncode == 0, done.stderr
     assert "4 headlines read from 3 files, 4 of them new" in done.stdout
     assert "nothing left: 1" in done.stdout
@@ -46,7 +47,7 @@ def test_a_folder_of_the_original_is_taken_over_with_one_command(original, tmp_p
             assert (folder / f"{day}{kind}").read_text(encoding="utf-8").splitlines() == headlines
     assert len(list(folder.glob("*.new.txt"))) == 2
     before = {path.name: path.read_bytes() for path in folder.glob("*.txt")}
-    again = take_over(original, folder)
+    again = import_folder(original, folder)
     assert "0 of them new" in again.stdout
     assert {path.name: path.read_bytes() for path in folder.glob("*.txt")} == before
     # The next crawl goes on from there.
@@ -57,7 +58,7 @@ def test_a_folder_of_the_original_is_taken_over_with_one_command(original, tmp_p
 
 def test_another_folder_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("x", encoding="utf-8")
-    done = take_over(tmp_path, tmp_path / "headlines")
+    done = import_folder(tmp_path, tmp_path / "headlines")
     assert done.returncode == 1
     assert "neither all_headline.txt nor" in done.stderr and "Traceback" not in done.stderr
 

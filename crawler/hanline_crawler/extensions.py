@@ -18,12 +18,12 @@ from scrapy.crawler import Crawler
 from twisted.python.failure import Failure
 
 from hanline.errors import HanlineError
-from headlines.exit_status import ExitStatus
-from headlines.items import Page
-from headlines.pipelines import run_of
+from hanline_crawler.exit_status import ExitStatus
+from hanline_crawler.items import Page
+from hanline_crawler.pipelines import run_of
 
 logger = logging.getLogger(__name__)
-EXIT_STATUS = "headlines/exit_status"
+EXIT_STATUS = "hanline_crawler/exit_status"
 
 
 class EndOfRun:

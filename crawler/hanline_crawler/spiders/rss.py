@@ -10,10 +10,10 @@ from scrapy import Request
 from scrapy.http import Response
 
 from hanline.errors import HanlineError
-from headlines.clock import published_in_feed, utc
-from headlines.exit_status import ExitStatus
-from headlines.items import Headline, Page
-from headlines.spiders.headline_spider import HeadlineSpider, UnreadableError
+from hanline_crawler.clock import published_in_feed, utc
+from hanline_crawler.exit_status import ExitStatus
+from hanline_crawler.items import Headline, Page
+from hanline_crawler.spiders.headline_spider import HeadlineSpider, UnreadableError
 
 
 class Feed(NamedTuple):

@@ -4,11 +4,11 @@ from typing import Self
 
 from scrapy.crawler import Crawler
 
-from headlines.crawl_run import CrawlRun
-from headlines.items import Page
+from hanline_crawler.crawl_run import CrawlRun
+from hanline_crawler.items import Page
 
 
-class CleanHeadlines:
+class CleanHeadlinesPipeline:
     """Cleans the headlines, and drops those that are no use."""
 
     def __init__(self, crawler: Crawler) -> None:
@@ -34,7 +34,7 @@ class CleanHeadlines:
         return item
 
 
-class KeepPage:
+class StorePagePipeline:
     """Puts the page into the job folder.
 
     Repeats are not looked for here but when the run ends: which of two headlines came first must

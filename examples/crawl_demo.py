@@ -1,4 +1,4 @@
-"""Two days of crawling a news site on this machine: ``python crawler/demo.py``."""
+"""Two days of crawling a news site on this machine: ``python examples/crawl_demo.py``."""
 
 import argparse
 import json
@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import Request, urlopen
 
-CRAWLER = Path(__file__).parent
+EXAMPLES = Path(__file__).parent
+CRAWLER = EXAMPLES.parent / "crawler"
 DAYS = ("2026-03-02", "2026-03-03")
 
 
@@ -97,7 +98,8 @@ def running_server() -> Iterator[str]:
         Its address.
     """
     server = subprocess.Popen(
-        [sys.executable, str(CRAWLER / "demo_server.py")],
+        [sys.executable, "-m", "news_site"],
+        cwd=EXAMPLES,
         stdout=subprocess.PIPE,
         text=True,
         encoding="utf-8",

@@ -14,11 +14,11 @@ from twisted.python.failure import Failure
 from w3lib.encoding import http_content_type_encoding
 
 from hanline.errors import HanlineError
-from headlines.crawl_run import CrawlRun
-from headlines.decoding import decoded
-from headlines.exit_status import ExitStatus
-from headlines.items import Page
-from headlines.middlewares import QuotaSpent, RobotsRefusal
+from hanline_crawler.crawl_run import CrawlRun
+from hanline_crawler.decoding import decoded
+from hanline_crawler.exit_status import ExitStatus
+from hanline_crawler.items import Page
+from hanline_crawler.middlewares import QuotaSpent, RobotsRefusal
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ class HeadlineSpider(Spider):
             agent = f"{settings['USER_AGENT']} (+{contact})"
             settings.set("USER_AGENT", agent, priority=_ABOVE_THE_COMMAND_LINE)
         # Scrapy's job folder would keep requests in files that a killed run leaves in pieces; the
-        # job here is this project's own (headlines.job).
+        # job here is this project's own (hanline_crawler.job).
         settings.set("HEADLINES_JOB", settings.get("JOBDIR"), priority=_ABOVE_THE_COMMAND_LINE)
         settings.set("JOBDIR", None, priority=_ABOVE_THE_COMMAND_LINE)
 

@@ -4,7 +4,6 @@ It behaves as the real ones do, and misbehaves when told to. ``python demo_serve
 address. ``POST /control`` sets what it does, ``GET /log`` tells what it was asked.
 """
 
-import argparse
 import contextlib
 import html
 import json
@@ -21,7 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from demo_news import SECTIONS, Article, DemoNews
+from news_site.news import SECTIONS, Article, News
 
 SIDS = {str(100 + i): section for i, section in enumerate(SECTIONS)}
 API_KEYS = ("demo-id", "demo-secret")
@@ -45,14 +44,14 @@ class Answer:
     headers: tuple[tuple[str, str], ...] = ()
 
 
-class DemoServer(ThreadingHTTPServer):
+class NewsServer(ThreadingHTTPServer):
     """The server's state: the day's news, the faults to make, and what it was asked."""
 
     daemon_threads = True
     request_queue_size = 64
 
     def __init__(self, port: int, **control: Any) -> None:
-        super().__init__(("127.0.0.1", port), DemoHandler)
+        super().__init__(("127.0.0.1", port), NewsHandler)
         self.lock = threading.Lock()
         self.log: list[dict[str, Any]] = []
         self.control({})
@@ -70,7 +69,7 @@ class DemoServer(ThreadingHTTPServer):
 
     def control(self, options: dict[str, Any]) -> None:
         """Set what the server does; whatever is not named gets its default."""
-        self.news = DemoNews(
+        self.news = News(
             day=options.get("day", 1),
             pages=options.get("pages", 4),
             per_page=options.get("per_page", 36),
@@ -91,12 +90,12 @@ class DemoServer(ThreadingHTTPServer):
         return None
 
 
-class DemoHandler(BaseHTTPRequestHandler):
+class NewsHandler(BaseHTTPRequestHandler):
     """Answers one connection."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    server: DemoServer
+    server: NewsServer
 
     def do_POST(self) -> None:
         """``POST /control``."""
@@ -294,7 +293,7 @@ class DemoHandler(BaseHTTPRequestHandler):
 
 
 def _send_slowly(
-    handler: DemoHandler, answer: Answer, fault: dict[str, Any], entry: dict[str, Any]
+    handler: NewsHandler, answer: Answer, fault: dict[str, Any], entry: dict[str, Any]
 ) -> None:
     body, answer.body = answer.body, b""
     handler._send(answer, len(body))
@@ -306,13 +305,13 @@ def _send_slowly(
 
 
 def _hang(
-    handler: DemoHandler, answer: Answer, fault: dict[str, Any], entry: dict[str, Any]
+    handler: NewsHandler, answer: Answer, fault: dict[str, Any], entry: dict[str, Any]
 ) -> None:
     time.sleep(fault["seconds"])
 
 
 def _reset(
-    handler: DemoHandler, answer: Answer, fault: dict[str, Any], entry: dict[str, Any]
+    handler: NewsHandler, answer: Answer, fault: dict[str, Any], entry: dict[str, Any]
 ) -> None:
     length, answer.body = len(answer.body), answer.body[: len(answer.body) // 2]
     handler._send(answer, length)
@@ -323,7 +322,7 @@ def _reset(
 
 
 def _send_far_too_much(
-    handler: DemoHandler, answer: Answer, fault: dict[str, Any], entry: dict[str, Any]
+    handler: NewsHandler, answer: Answer, fault: dict[str, Any], entry: dict[str, Any]
 ) -> None:
     piece = b"<!-- nothing -->" * 4096
     handler.send_response(200)
@@ -359,7 +358,7 @@ def _escaped(title: str) -> str:
     return escaped
 
 
-def _ago(article: Article, news: DemoNews) -> str:
+def _ago(article: Article, news: News) -> str:
     minutes = int(article.age.total_seconds()) // 60
     if minutes < 1:
         return "방금전"
@@ -372,7 +371,7 @@ def _ago(article: Article, news: DemoNews) -> str:
     return (news.now - article.age).strftime("%Y.%m.%d.")
 
 
-def _rfc_822(article: Article, news: DemoNews) -> str:
+def _rfc_822(article: Article, news: News) -> str:
     moment: datetime = (news.now - article.age).replace(tzinfo=KST, microsecond=0)
     return format_datetime(moment)
 
@@ -382,7 +381,7 @@ def _api_error(status: int, code: str, message: str) -> Answer:
     return Answer(body, "application/json;charset=UTF-8", status)
 
 
-def _feed(server: DemoServer, kind: str, section: str) -> Answer:
+def _feed(server: NewsServer, kind: str, section: str) -> Answer:
     articles = server.lists[section][:40]
     if kind == "atom":
         entries = "".join(
@@ -415,19 +414,3 @@ def _feed(server: DemoServer, kind: str, section: str) -> Answer:
         ("<?xml version='1.0' encoding='UTF-8'?>" + text).encode(),
         "application/rss+xml; charset=UTF-8",
     )
-
-
-def main() -> None:
-    """Serve until the process is ended."""
-    parser = argparse.ArgumentParser(description="A news site of invented headlines.")
-    parser.add_argument("--port", type=int, default=0, help="0: any that is free")
-    parser.add_argument("--pages", type=int, default=20, help="pages of each section")
-    parser.add_argument("--robots", choices=sorted(ROBOTS), default="refuse")
-    options = parser.parse_args()
-    server = DemoServer(options.port, pages=options.pages, robots=options.robots)
-    print(server.address, flush=True)
-    server.serve_forever()
-
-
-if __name__ == "__main__":
-    main()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hanline.errors import HanlineError
-from headlines.items import Headline, Page
+from hanline_crawler.items import Headline, Page
 
 _SCHEMA = """
 CREATE TABLE job (

@@ -1,15 +1,14 @@
 """``scrapy crawl`` with an exit status that tells how the crawl went."""
 
 import argparse
-import io
 import logging
-import sys
 
 from scrapy.commands.crawl import Command as ScrapyCrawl
 from scrapy.exceptions import UsageError
 
-from headlines.exit_status import ExitStatus
-from headlines.extensions import EXIT_STATUS
+from hanline.cli.streams import escape_unencodable
+from hanline_crawler.exit_status import ExitStatus
+from hanline_crawler.extensions import EXIT_STATUS
 
 
 class Command(ScrapyCrawl):
@@ -19,10 +18,7 @@ class Command(ScrapyCrawl):
         """Run one spider."""
         if len(args) != 1:
             raise UsageError("name one spider; `scrapy list` says which there are")
-        for stream in (sys.stdout, sys.stderr):
-            # Windows gives a file or a pipe an encoding that may lack Hangul.
-            if isinstance(stream, io.TextIOWrapper):
-                stream.reconfigure(errors="backslashreplace")
+        escape_unencodable()
         # What Scrapy tells of its own parts at every start hides what the crawl has to tell.
         for name in ("addons", "core.engine", "crawler", "middleware", "utils.log"):
             logging.getLogger(f"scrapy.{name}").setLevel(logging.WARNING)
