@@ -183,4 +183,5 @@ def cleaning_of(settings: BaseSettings) -> HeadlineCleaning:
         white_space=settings.getbool("CLEAN_WHITE_SPACE"),
         charset=frozenset(named_charset(charset).characters) if charset else None,
         outside_charset=settings["CLEAN_OUTSIDE_CHARSET"],
+        max_length=settings.getint("CLEAN_MAX_LENGTH"),
     )
