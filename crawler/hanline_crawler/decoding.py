@@ -2,8 +2,9 @@
 
 import codecs
 import json
+import re
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 # Python knows codecs that are no charsets (zlib, rot13) and some whose time grows with the square
 # of the length (punycode, idna). Only these are taken from a header.
@@ -28,6 +29,7 @@ _ANNOUNCED = frozenset(
     ]
 )
 _LONGEST_ADDRESS = 2000
+_REFERENCE = re.compile(r"&#(?:[xX]0*([0-9a-fA-F]{1,7})|0*([0-9]{1,8}))(?![0-9a-fA-F]);?")
 
 
 def decoded(body: bytes, announced: str | None = None) -> str:
@@ -76,17 +78,31 @@ def whole_characters(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
+def valid_references(markup: str) -> str:
+    """Replace references to what is not a character, for example ``&#xD800;``, by U+FFFD.
+
+    libxml2 would keep them, and lxml could not make a string of the text.
+    """
+    return _REFERENCE.sub(_valid_reference, markup)
+
+
 def absolute_address(page: str, link: str) -> str:
     """Return the address that a link on a page leads to.
 
     The result is empty if the link is not a web address, or has over 2,000 characters.
     """
     try:
-        address = urljoin(page, link.strip())
+        address = urljoin(page, whole_characters(link[: _LONGEST_ADDRESS + 1].strip()))
+        is_web = urlsplit(address).scheme in ("http", "https")
     except ValueError:  # http://[
         return ""
-    is_web = address.startswith(("http://", "https://"))
-    return whole_characters(address) if is_web and len(address) <= _LONGEST_ADDRESS else ""
+    return address if is_web and len(address) <= _LONGEST_ADDRESS else ""
+
+
+def _valid_reference(match: re.Match[str]) -> str:
+    code = int(match[1], 16) if match[1] else int(match[2])
+    is_character = 0 < code <= 0x10FFFF and not 0xD800 <= code <= 0xDFFF
+    return match[0] if is_character else "\ufffd"
 
 
 def _codec(name: str) -> str | None:

@@ -1,12 +1,14 @@
 """Hostile feeds, pages and answers give a message: no traceback, no hang, nothing lost."""
 
 import json
+import os
 import sqlite3
 import subprocess
+import sys
 from urllib.request import Request, urlopen
 
 import pytest
-from crawling import API_HEADERS, CRAWLER, ENVIRONMENT, command
+from crawling import API_HEADERS, CRAWLER, ENVIRONMENT, command, expected, run_crawl
 from hostile import Answer, HostileServer, feeds, random_answers, searches
 
 SOUND = "<rss><channel><item><title>마지막 줄 도착</title></item></channel></rss>".encode()
@@ -21,6 +23,9 @@ LIMITS = {
     "LOG_LEVEL": "INFO",
 }
 SECONDS = 240
+ATTACK = pytest.mark.attack
+# Seeds and numbers of inputs: a few in every run, the rest with -m attack.
+SIZES = [(1, 40), pytest.param(2, 150, marks=ATTACK), pytest.param(3, 150, marks=ATTACK)]
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +118,24 @@ def attack_sections(server, folder, first, later):
     return done
 
 
+@pytest.fixture
+def read_only(tmp_path):
+    """Make a folder that nobody may write to; root ignores permissions, but not a read-only disk."""
+    folder = tmp_path / "read_only"
+    folder.mkdir()
+    if os.geteuid():
+        folder.chmod(0o500)
+        yield folder
+        folder.chmod(0o700)
+        return
+    mount = ["mount", "-t", "tmpfs", "-o", "ro,size=64k", "tmpfs", folder]
+    done = subprocess.run(mount, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"cannot mount a read-only disk: {done.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
 @pytest.fixture(scope="module")
 def sound(running_site):
     """The news site's own documents: feeds, an answer of the API, a page and its fragment."""
@@ -144,16 +167,76 @@ def test_hostile_answers_of_the_search_api_get_a_message_each(hostile, tmp_path)
     attack_search(hostile, tmp_path / "headlines", searches())
 
 
-def test_mutated_feeds_are_read_or_refused(hostile, sound, tmp_path):
-    attack_feeds(hostile, tmp_path / "headlines", random_answers(1, sound["feeds"], 40))
+@pytest.mark.parametrize(("seed", "count"), SIZES)
+def test_mutated_feeds_are_read_or_refused(hostile, sound, tmp_path, seed, count):
+    attack_feeds(hostile, tmp_path / "headlines", random_answers(seed, sound["feeds"], count))
 
 
-def test_mutated_answers_of_the_search_api_are_read_or_refused(hostile, sound, tmp_path):
-    attack_search(hostile, tmp_path / "headlines", random_answers(1, sound["search"], 40))
+@pytest.mark.parametrize(("seed", "count"), SIZES)
+def test_mutated_answers_of_the_search_api_are_read_or_refused(
+    hostile, sound, tmp_path, seed, count
+):
+    attack_search(hostile, tmp_path / "headlines", random_answers(seed, sound["search"], count))
 
 
-def test_mutated_sections_are_read_or_refused(hostile, sound, tmp_path):
-    answers = random_answers(1, sound["page"], 6)
-    attack_sections(
-        hostile, tmp_path / "headlines", answers, random_answers(2, sound["fragment"], 6)
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=ATTACK) for seed in range(2, 10))])
+def test_mutated_sections_are_read_or_refused(hostile, sound, tmp_path, seed):
+    first = random_answers(seed, sound["page"], 6)
+    later = random_answers(seed, sound["fragment"], 12)
+    attack_sections(hostile, tmp_path / "headlines", first, later)
+
+
+def limited(size):
+    """Have every file of this process end at a number of bytes, as on a full disk."""
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit of a file's size")
+@pytest.mark.parametrize(
+    "kilobytes", [1, 30, *(pytest.param(size, marks=ATTACK) for size in (12, 20, 45, 60, 90, 130))]
+)
+def test_a_full_disk_gives_a_message_and_the_next_run_goes_on(site, tmp_path, kilobytes):
+    folder = tmp_path / "headlines"
+    line = command(site, folder, "naver_section", JOBDIR=folder / "job", NEAR_REPEATS=False)
+
+    def crawl(**options):
+        return subprocess.run(
+            line,
+            cwd=CRAWLER,
+            env=ENVIRONMENT,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=SECONDS,
+            **options,
+        )
+
+    full = crawl(preexec_fn=lambda: limited(kilobytes * 1024))
+    assert "Traceback" not in full.stderr, full.stderr.split("Traceback")[1][-3000:]
+    assert full.returncode in (1, 2, 7), full.stderr[-3000:]
+    assert "cannot" in full.stderr
+    done = crawl()
+    assert done.returncode == 0, done.stderr[-3000:]
+    check_whole(folder)
+    assert (folder / "headlines.txt").read_text("utf-8").split("\n")[:-1] == list(
+        dict.fromkeys(expected())
     )
+
+
+def test_a_folder_that_cannot_be_made_gives_a_message(site, tmp_path):
+    (tmp_path / "file").write_text("no folder", encoding="utf-8")
+    for place in ("HEADLINES_FOLDER", "JOBDIR"):
+        folder = tmp_path / "headlines"
+        settings = {place: tmp_path / "file" / "below"}
+        done = run_crawl(site, folder, "rss", "-a", f"feeds={site.address}/rss/it.xml", **settings)
+        assert done.status == 2 and "cannot open" in done.log, done.log
+        assert "Traceback" not in done.log
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows mounts nothing read-only here")
+def test_a_read_only_folder_gives_a_message(site, tmp_path, read_only):
+    done = run_crawl(site, read_only / "headlines", "rss", "-a", f"feeds={site.address}/rss/it.xml")
+    assert done.status == 2 and "cannot open" in done.log, done.log
+    assert "Traceback" not in done.log

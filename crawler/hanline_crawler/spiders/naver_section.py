@@ -9,7 +9,12 @@ from scrapy.http import Response
 
 from hanline.errors import HanlineError
 from hanline_crawler.clock import published_on_card, utc
-from hanline_crawler.decoding import absolute_address, decoded_json, whole_characters
+from hanline_crawler.decoding import (
+    absolute_address,
+    decoded_json,
+    valid_references,
+    whole_characters,
+)
 from hanline_crawler.exit_status import ExitStatus
 from hanline_crawler.items import Headline, Page
 from hanline_crawler.naver_address import article_id
@@ -78,7 +83,7 @@ class NaverSectionSpider(HeadlineSpider):
     def page(self, response: Response, stream: str, number: int) -> Page:
         """Read the cards of a page, and the cursor to the next one."""
         html = self.text(response) if number == 1 else self._fragment(response)
-        document = Selector(text=html, type="html")
+        document = Selector(text=valid_references(html), type="html")
         now = self.run.clock.now()
         headlines = []
         nameless = 0
