@@ -50,8 +50,8 @@ class Cleaned(NamedTuple):
     """A cleaned headline.
 
     Attributes:
-        text: what is left of it.
-        dropped: why the headline is no use, or None where it is.
+        text: The text after cleaning.
+        dropped: The reason to drop the headline, or None to keep it.
     """
 
     text: str
@@ -60,31 +60,33 @@ class Cleaned(NamedTuple):
 
 @dataclass(frozen=True)
 class HeadlineCleaning:
-    """What is done to a headline as a site writes it. Every rule can be switched off.
+    """The rules that turn a headline as a site writes it into text. Each can be switched off.
 
-    The rules run in the order of the attributes. With all of them at their defaults a cleaned
-    headline is what :func:`normalize` would make of it, so that training reads what was crawled.
+    The rules run in the order of the attributes. With the defaults, a cleaned headline does not
+    change under :func:`hanline.text.normalization.normalize`, so that training reads what was
+    crawled.
 
     Attributes:
-        entities: decode ``&quot;``, ``&#x3D;`` and the like, those encoded twice too.
-        tags: drop HTML tags and keep what stands between them.
-        broken_encodings: what happens where bytes were read in the wrong encoding. Whole headlines
-            read so are always dropped, unless this is ``keep``.
-        parentheses: drop ``(…)`` with its content, also in full width.
-        square_brackets: drop ``[…]`` with its content, also in full width, and ``【…】``.
-        angle_brackets: drop ``<…>`` with its content, also in full width.
+        entities: Decode ``&quot;``, ``&#x3D;`` and the like, also if encoded twice.
+        tags: Drop HTML tags and keep the text between them.
+        broken_encodings: What to do about bytes that were read in the wrong encoding. Unless this
+            is ``keep``, a headline is always dropped if all of it was read so.
+        parentheses: Drop ``(…)`` with its content, also in full width.
+        square_brackets: Drop ``[…]`` with its content, also in full width, and ``【…】``.
+        angle_brackets: Drop ``<…>`` with its content, also in full width.
         quotes: ``straight`` gives ``"`` and ``'``, ``curly`` gives ``“ ” ‘ ’`` in pairs.
-        ellipses: ``..``, ``...``, ``···`` and longer runs become one ``…``.
-        emoji: drop pictographs. Marks that headlines are printed with (▲ ★ ♥ → ※) stay.
-        control_characters: drop control and format characters, such as zero-width spaces.
-        nfc: write Hangul as syllables, not as letters in a row (Unicode's NFC).
-        white_space: each run of white space becomes one space, the ends none. Line ends become
-            spaces even where this is off: a headline is one line.
-        charset: the characters that ``outside_charset`` speaks of; None is every character.
-        outside_charset: what happens to the others.
+        ellipses: Make ``..``, ``...``, ``···`` and longer runs one ``…``.
+        emoji: Drop pictographs. Marks that headlines are printed with (▲ ★ ♥ → ※) stay.
+        control_characters: Drop control and format characters, for example zero-width spaces.
+        nfc: Write Hangul as syllables, not as letters in a row (Unicode's NFC).
+        white_space: Make each run of white space one space, and the ends none. If off, line ends
+            still become spaces: a headline is one line.
+        charset: The characters inside for ``outside_charset``. If None, every character is.
+        outside_charset: What to do about the other characters.
+        max_length: Drop a headline that has more characters than this as the site writes it.
 
     Raises:
-        HanlineError: a rule has a value that it does not know.
+        HanlineError: A rule has a value that it does not know.
     """
 
     entities: bool = True
@@ -101,6 +103,7 @@ class HeadlineCleaning:
     white_space: bool = True
     charset: frozenset[str] | None = None
     outside_charset: Literal["drop_headline", "drop_character", "keep"] = "keep"
+    max_length: int = 1000
 
     def __post_init__(self) -> None:
         characters = ("drop_headline", "drop_character", "keep")
@@ -111,11 +114,19 @@ class HeadlineCleaning:
         ):
             if value not in values:
                 raise HanlineError(
-                    f"the cleaning rule {rule} is {value!r}: it can be {', '.join(values)}"
+                    f"CLEAN_{rule.upper()}={value}: expected {', '.join(values)}. "
+                    "Change the setting."
                 )
+        if self.max_length < 1:
+            raise HanlineError(
+                f"CLEAN_MAX_LENGTH={self.max_length}: expected at least 1. Change the setting."
+            )
 
     def __call__(self, headline: str) -> Cleaned:
         """Clean one headline."""
+        # First of all: the time of some rules grows with the square of the length.
+        if len(headline) > self.max_length:
+            return Cleaned(headline[:100], f"longer than {self.max_length} characters")
         text = self._decoded(headline)
         if self.broken_encodings != "keep":
             if _misread(text) or (

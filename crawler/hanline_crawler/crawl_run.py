@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 
 from scrapy.settings import BaseSettings
@@ -89,7 +90,10 @@ class CrawlRun:
         Raises:
             HanlineError: the file cannot be written.
         """
-        name = "".join(c if c.isalnum() else "_" for c in stream)
+        # File systems take 255 bytes; a letter of Hangul is 3.
+        name = "".join(c if c.isalnum() else "_" for c in stream)[:50]
+        if name != stream:
+            name += f"-{sha256(stream.encode()).hexdigest()[:8]}"
         path = self.folder / "inspection" / f"{self.job.day}-{self._spider}-{name}-{page}{suffix}"
         return write_bytes(path, body)
 
@@ -183,4 +187,5 @@ def cleaning_of(settings: BaseSettings) -> HeadlineCleaning:
         white_space=settings.getbool("CLEAN_WHITE_SPACE"),
         charset=frozenset(named_charset(charset).characters) if charset else None,
         outside_charset=settings["CLEAN_OUTSIDE_CHARSET"],
+        max_length=settings.getint("CLEAN_MAX_LENGTH"),
     )

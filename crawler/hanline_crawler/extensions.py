@@ -1,6 +1,7 @@
 """What watches over a run: its progress and its end."""
 
 import logging
+import sqlite3
 import sys
 import time
 from typing import Any, Self
@@ -60,6 +61,14 @@ class EndOfRun:
                 status = report.exit_status
         except HanlineError as error:
             logger.error("%s", error)
+            status = ExitStatus.DEFECT
+        except sqlite3.Error as error:
+            logger.error(
+                "cannot write the store in %s: %s. No page is lost: free space, and run the same "
+                "command again.",
+                run.folder,
+                error,
+            )
             status = ExitStatus.DEFECT
         except Exception:
             logger.exception("the run could not be ended; its pages are kept in the job folder")

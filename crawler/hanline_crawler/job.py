@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hanline.errors import HanlineError
+from hanline_crawler.database import connect
 from hanline_crawler.items import Headline, Page
 
 _SCHEMA = """
@@ -66,8 +67,7 @@ class Job:
         self.folder = folder
         self.path = folder / "pages.sqlite"
         self.streams = list(streams)
-        folder.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(self.path, timeout=1.0, isolation_level=None)
+        self._db = connect(self.path, timeout=1.0)
         try:
             # The lock stays until the process ends, however it ends.
             self._db.execute("PRAGMA locking_mode = EXCLUSIVE")

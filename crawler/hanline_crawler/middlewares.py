@@ -102,6 +102,8 @@ class PoliteRetries(RetryMiddleware):
 
     async def process_request(self, request: Request) -> None:
         """Wait until the host may be asked again."""
+        if run_of(self.crawler).ending:
+            raise IgnoreRequest("the run is ending")
         host = urlsplit(request.url).netloc
         while (left := self._not_before.get(host, 0.0) - time.monotonic()) > 0:
             if left > self._longest_wait:
@@ -149,15 +151,15 @@ def retry_after(response: Response) -> float | None:
     if response.status not in (429, 503):
         return None
     value = (response.headers.get("Retry-After") or b"").decode("latin-1").strip()
-    if value.isdigit():
+    if value.isascii() and value.isdigit():
         return float(value)
     try:
         moment = parsedate_to_datetime(value)
-    except ValueError:
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError, IndexError, OverflowError):  # not a date
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
 
 
 class RedirectRefusal(IgnoreRequest):
@@ -207,8 +209,6 @@ class ApiQuota:
         if key is None:
             return
         run = run_of(self._crawler)
-        if run.ending:
-            raise IgnoreRequest("the run is ending")
         client = sha256(key.encode()).hexdigest()[:16]  # the key itself is nobody's business
         if not run.store.count_api_call(run.clock.today(), client, self._quota):
             raise QuotaSpent(

@@ -1,10 +1,13 @@
 """What happens to a page after the spider has read it."""
 
+import sqlite3
 from typing import Self
 
 from scrapy.crawler import Crawler
+from scrapy.exceptions import DropItem
 
 from hanline_crawler.crawl_run import CrawlRun
+from hanline_crawler.exit_status import ExitStatus
 from hanline_crawler.items import Page
 
 
@@ -53,7 +56,21 @@ class StorePagePipeline:
         """Keep one page."""
         for headline in item.headlines:  # also where cleaning is switched off
             headline.headline = " ".join(headline.headline.splitlines())
-        run_of(self._crawler).job.keep(item)
+        run = run_of(self._crawler)
+        if run.ending:
+            raise DropItem("the run is ending", log_level="DEBUG")
+        try:
+            run.job.keep(item)
+        except sqlite3.Error as error:
+            run.fail(
+                ExitStatus.DEFECT,
+                f"cannot keep the page in {run.job.folder}: {error}. Free space, and run the same "
+                "command again: it goes on here.",
+                item.stream,
+                item.number,
+            )
+            run.ending = True
+            raise DropItem("it cannot be kept", log_level="DEBUG") from None
         return item
 
 

@@ -33,6 +33,7 @@ CLEAN_NFC = True
 CLEAN_WHITE_SPACE = True
 CLEAN_CHARSET = "korean"  # a charset that comes with Hanline; empty: every character is inside
 CLEAN_OUTSIDE_CHARSET = "keep"  # drop_headline, drop_character, keep
+CLEAN_MAX_LENGTH = 1000  # characters, before cleaning; longer headlines are dropped
 
 # --- repeats ------------------------------------------------------------------------------------
 NEAR_REPEATS = True

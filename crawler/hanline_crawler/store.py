@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from hanline.errors import HanlineError
+from hanline_crawler.database import connect
 from hanline_crawler.items import Headline, Page
 from hanline_crawler.near_repeats import Keys, Outline, index_keys, likeness, outline, text_hash
 
@@ -98,8 +99,7 @@ class Store:
     def __init__(self, path: Path, near_threshold: float | None) -> None:
         self.path = path
         self.near_threshold = near_threshold
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
+        self._db = connect(path, timeout=_BUSY_SECONDS)
         try:
             self._open()
         except sqlite3.Error as error:
@@ -142,7 +142,8 @@ class Store:
         try:
             yield
         except BaseException:
-            self._db.execute("ROLLBACK")
+            if self._db.in_transaction:  # SQLite itself rolls back on a full disk
+                self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
 

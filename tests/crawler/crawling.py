@@ -83,6 +83,7 @@ def command(site, folder, spider, *arguments, **settings):
     return line
 
 
+API_HEADERS = {"X-Naver-Client-Id": "demo-id", "X-Naver-Client-Secret": "demo-secret"}
 ENVIRONMENT = {
     **os.environ,
     "PYTHONIOENCODING": "utf-8",

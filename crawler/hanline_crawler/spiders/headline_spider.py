@@ -167,7 +167,11 @@ class HeadlineSpider(Spider):
         self, status: ExitStatus, what: str, response: Response, stream: str, number: int
     ) -> None:
         """Note a failure, and keep the page that shows it."""
-        kept = self.run.keep_for_inspection(stream, number, response.body, self.suffix)
+        try:
+            kept = self.run.keep_for_inspection(stream, number, response.body, self.suffix)
+        except HanlineError as error:
+            self.run.fail(status, f"{what}; the page is not kept: {error}", stream, number)
+            return
         self.run.fail(status, f"{what}; the page is kept as {kept}", stream, number)
 
     def _lost(self, failure: Failure) -> None:

@@ -1,9 +1,8 @@
 """Naver's News Search Open API: the sanctioned way to headlines."""
 
-import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
 from scrapy import Request
@@ -12,12 +11,14 @@ from scrapy.http import Response
 
 from hanline.errors import HanlineError
 from hanline_crawler.clock import published_in_feed, utc
+from hanline_crawler.decoding import absolute_address, decoded_json, whole_characters
 from hanline_crawler.exit_status import ExitStatus
 from hanline_crawler.items import Headline, Page
 from hanline_crawler.naver_address import article_id
 from hanline_crawler.spiders.headline_spider import HeadlineSpider, StartError, UnreadableError
 
 MOST_RESULTS = 1000  # the API's `start` goes no further
+_LONGEST_MESSAGE = 200  # characters
 
 
 class NaverApiSpider(HeadlineSpider):
@@ -103,31 +104,29 @@ class NaverApiSpider(HeadlineSpider):
         if response.status != 200:
             self._refused(response, stream, number)
         try:
-            answer = json.loads(self.text(response))
-            total, first = int(answer["total"]), int(answer["start"])
-            results = [
-                (str(each["title"]), str(each["link"]), str(each.get("originallink") or ""), each)
-                for each in answer["items"]
-            ]
-        except (ValueError, KeyError, TypeError) as error:
+            answer = decoded_json(self.text(response))
+            total = int(answer["total"])
+            results = [_result(each) for each in answer["items"]]
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise UnreadableError(
                 ExitStatus.PAGES_LOST, f"the answer is no list of results ({error!r})", again=True
             ) from error
         now = utc(self.run.clock.now())
         headlines = [
             Headline(
-                headline=title,
+                headline=result.title,
                 section=stream,
-                publisher=(urlsplit(original or link).hostname or "").removeprefix("www."),
-                url=link,
-                article_id=article_id(link) or "",
-                published=published_in_feed(str(each.get("pubDate", ""))),
+                publisher=(urlsplit(result.original).hostname or "").removeprefix("www."),
+                url=result.link,
+                article_id=article_id(result.link) or "",
+                published=published_in_feed(result.date),
                 crawled=now,
                 source="naver_api",
             )
-            for title, link, original, each in results
+            for result in results
         ]
-        after = first + self._display
+        # From what was asked for: an answer that names another start would lead in a circle.
+        after = 1 + number * self._display
         more = bool(headlines) and after <= min(total, MOST_RESULTS)
         return Page(stream, number, headlines, {"start": after} if more else None)
 
@@ -148,9 +147,26 @@ class NaverApiSpider(HeadlineSpider):
         raise UnreadableError(ExitStatus.PAGES_LOST, what, again=False)
 
 
+class _Result(NamedTuple):
+    title: str
+    link: str
+    original: str
+    date: str
+
+
+def _result(item: dict[str, Any]) -> _Result:
+    link = absolute_address("", str(item["link"]))
+    return _Result(
+        title=whole_characters(str(item["title"])),
+        link=link,
+        original=absolute_address("", str(item.get("originallink") or "")) or link,
+        date=str(item.get("pubDate", "")),
+    )
+
+
 def _message(text: str) -> str:
     try:
-        answer = json.loads(text)
-        return f"{answer['errorMessage']} ({answer['errorCode']})"
+        answer = decoded_json(text)
+        return f"{answer['errorMessage']} ({answer['errorCode']})"[:_LONGEST_MESSAGE]
     except (ValueError, KeyError, TypeError):
-        return text[:200]
+        return text[:_LONGEST_MESSAGE]

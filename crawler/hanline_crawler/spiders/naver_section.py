@@ -1,6 +1,5 @@
 """Naver News, section by section: every page by following the cursor."""
 
-import json
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -10,6 +9,12 @@ from scrapy.http import Response
 
 from hanline.errors import HanlineError
 from hanline_crawler.clock import published_on_card, utc
+from hanline_crawler.decoding import (
+    absolute_address,
+    decoded_json,
+    valid_references,
+    whole_characters,
+)
 from hanline_crawler.exit_status import ExitStatus
 from hanline_crawler.items import Headline, Page
 from hanline_crawler.naver_address import article_id
@@ -78,7 +83,7 @@ class NaverSectionSpider(HeadlineSpider):
     def page(self, response: Response, stream: str, number: int) -> Page:
         """Read the cards of a page, and the cursor to the next one."""
         html = self.text(response) if number == 1 else self._fragment(response)
-        document = Selector(text=html, type="html")
+        document = Selector(text=valid_references(html), type="html")
         now = self.run.clock.now()
         headlines = []
         nameless = 0
@@ -88,7 +93,7 @@ class NaverSectionSpider(HeadlineSpider):
                 nameless += 1
                 continue
             link = card.css("a.sa_text_title::attr(href)").get(default="")
-            address = response.urljoin(link.strip())
+            address = absolute_address(response.url, link)
             headlines.append(
                 Headline(
                     headline=text,
@@ -122,12 +127,14 @@ class NaverSectionSpider(HeadlineSpider):
 
     def _fragment(self, response: Response) -> str:
         try:
-            fragment = json.loads(self.text(response))["renderedComponent"]["SECTION_ARTICLE_LIST"]
+            fragment = decoded_json(self.text(response))["renderedComponent"][
+                "SECTION_ARTICLE_LIST"
+            ]
         except (ValueError, KeyError, TypeError) as error:
             raise UnreadableError(
                 ExitStatus.PAGES_LOST, f"the answer is no list of articles ({error!r})", again=True
             ) from error
-        return str(fragment)
+        return whole_characters(str(fragment))
 
     def _next(self, document: Selector, page: Page, response: Response) -> dict[str, Any] | None:
         latest = document.css("div.section_latest_article._CONTENT_LIST")

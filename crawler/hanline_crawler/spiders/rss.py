@@ -11,6 +11,7 @@ from scrapy.http import Response
 
 from hanline.errors import HanlineError
 from hanline_crawler.clock import published_in_feed, utc
+from hanline_crawler.decoding import absolute_address, valid_references
 from hanline_crawler.exit_status import ExitStatus
 from hanline_crawler.items import Headline, Page
 from hanline_crawler.spiders.headline_spider import HeadlineSpider, UnreadableError
@@ -88,7 +89,7 @@ class RssSpider(HeadlineSpider):
 
     def page(self, response: Response, stream: str, number: int) -> Page:
         """Read a feed's entries."""
-        document = Selector(text=self.text(response), type="xml")
+        document = Selector(text=valid_references(self.text(response)), type="xml")
         if not document.xpath(
             "/*[local-name()='rss' or local-name()='feed' or local-name()='RDF']"
         ):
@@ -109,7 +110,7 @@ class RssSpider(HeadlineSpider):
                     headline=title,
                     section=feed.section,
                     publisher=feed.publisher,
-                    url=response.urljoin(address),
+                    url=absolute_address(response.url, address),
                     article_id=_text(entry, "guid") or _text(entry, "id"),
                     published=next((published_in_feed(date) for date in dates if date), None),
                     crawled=now,
