@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from hanline.synthesis.contact_sheet import contact_sheet
-from hanline.synthesis.dataset_renderer import Sample
+from hanline.synthesis.dataset_renderer import RenderedSample
 
 GROUND = (0x8A, 0x2B, 0xE2)
 
@@ -15,10 +15,10 @@ def noise(width, height, mode, seed):
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8))
 
 
-def sample(image, file_format="PNG"):
+def sample(image, file_format="PNG", boxes=None):
     file = io.BytesIO()
     image.save(file, file_format)
-    return Sample(file.getvalue(), "가")
+    return RenderedSample(file.getvalue(), "가", image.width, boxes)
 
 
 def places(sheet, images):

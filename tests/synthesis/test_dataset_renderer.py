@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from hanline.errors import HanlineError
+from hanline.synthesis.base import Renderer, Rendering
 from hanline.synthesis.broadcast import BroadcastRenderer
-from hanline.synthesis.dataset_renderer import Synthesis
+from hanline.synthesis.dataset_renderer import DatasetRenderer
 from hanline.synthesis.fonts import Font, FontSet
 from hanline.synthesis.mixed import MixedRenderer
 
@@ -18,18 +19,21 @@ TEXTS = [f"{word}{i}" for i in range(150) for word in ("가", "나라", "女", "
 
 
 @dataclass(frozen=True)
-class NamedFont:
+class NamedFont(Renderer):
     """Tells the font by the image's width."""
 
     color: str = "#123456"
 
-    def render(self, text, font, seed):
-        return Image.new("RGB", (ord(font.path.name[0]), 8), self.color)
+    version = 1
+
+    def draw(self, text, font, seed):
+        image = Image.new("RGB", (ord(font.path.name[0]), 8), self.color)
+        return Rendering(image, lambda: None)
 
 
 def synthesis(renderer, fonts, **settings):
     defaults = {"image_format": "png", "jpeg_quality": 90, "seed": 0, "processes": 1}
-    return Synthesis(renderer, fonts, **(defaults | settings))
+    return DatasetRenderer(renderer, fonts, **(defaults | settings))
 
 
 @pytest.fixture(scope="module")
@@ -37,20 +41,20 @@ def broadcast(noto):
     renderer = BroadcastRenderer(
         height=24,
         font_size=[0.5, 0.9],
-        full_height=0.1,
-        tilt=5,
-        tilt_probability=0.5,
-        tilt_below=10,
+        full_height_probability=0.1,
+        rotation_degrees=5,
+        rotation_probability=0.5,
+        rotation_below_characters=10,
         letter_width=[0.8, 1],
         spacing=[-0.1, 0.1],
-        bold=0.2,
-        thickness=[0, 0.1],
+        bold_probability=0.2,
+        bold_thickness=[0, 0.1],
         edge=0.05,
         margin=[0.05, 0.3],
         shift=1,
         text_color=["#000000", "#404040"],
         background_color=["#CCCCCC", "#FFFFFF"],
-        light_on_dark=0.3,
+        light_on_dark_probability=0.3,
     )
     return synthesis(renderer, noto)
 

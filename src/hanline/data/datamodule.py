@@ -37,7 +37,7 @@ from hanline.data.samplers import (
 from hanline.data.shards import complete
 from hanline.data.transfer import BatchLoader
 from hanline.errors import HanlineError
-from hanline.synthesis.dataset_renderer import Synthesis
+from hanline.synthesis.dataset_renderer import DatasetRenderer
 from hanline.system.parallel import available_cpus, end_with_parent
 from hanline.text.charset import Charset
 from hanline.text.corpus import Corpus, describe_counts
@@ -74,7 +74,7 @@ class TextImageData(pl.LightningDataModule):
         image: dict[str, Any],
         charset: Charset,
         corpus: Callable[[], Corpus],
-        synthesis: Callable[[], Synthesis],
+        synthesis: Callable[[], DatasetRenderer],
     ) -> None:
         super().__init__()
         if not 0 < total_data_usage_ratio <= 1:

@@ -12,7 +12,7 @@ from hanline.data.datamodule import TextImageData
 from hanline.data.dataset import Batch, LabelRules, batch_of
 from hanline.data.images import ImageFormat, clamp_aspect
 from hanline.data.samplers import WidthBuckets
-from hanline.synthesis.dataset_renderer import Synthesis, Task
+from hanline.synthesis.dataset_renderer import DatasetRenderer, RenderTask
 from hanline.text.character_stats import count_classes
 from hanline.text.text_generator import TextGenerator
 
@@ -24,13 +24,10 @@ class OnlineData(TextImageData):
 
     Args:
         texts: how much of the words is of which kind; see ``conf/data/online.yaml``.
-        min_words, max_words: the words of a line.
         kwargs: what :class:`~hanline.data.datamodule.TextImageData` takes.
     """
 
-    def __init__(
-        self, texts: Mapping[str, float], min_words: int, max_words: int, **kwargs: Any
-    ) -> None:
+    def __init__(self, texts: Mapping[str, float], **kwargs: Any) -> None:
         super().__init__(
             train_dir=None,
             train_samples=1,
@@ -40,8 +37,6 @@ class OnlineData(TextImageData):
             **kwargs,
         )
         self.weights = texts
-        self.min_words = min_words
-        self.max_words = max_words
 
     @property
     def _stored_parts(self) -> dict[str, str | None]:
@@ -78,8 +73,8 @@ class OnlineData(TextImageData):
             self.rules.charset,
             look.fonts.can_draw,
             self.weights,
-            self.min_words,
-            self.max_words,
+            self.drawn.texts.min_words,
+            self.drawn.texts.max_words,
             self.rules.max_length,
             self.seed,
         )
@@ -106,7 +101,7 @@ class EndlessLines(Dataset[Batch]):
     def __init__(
         self,
         texts: TextGenerator,
-        synthesis: Synthesis,
+        synthesis: DatasetRenderer,
         like: WidthBuckets,
         rules: LabelRules,
         image_format: ImageFormat,
@@ -117,7 +112,7 @@ class EndlessLines(Dataset[Batch]):
         self.rules = rules
         self.image_format = image_format
         # The chunks whose batches take turns, cut.
-        self._cut: dict[int, list[list[Task]]] = {}
+        self._cut: dict[int, list[list[RenderTask]]] = {}
 
     def __getitem__(self, batch: int) -> Batch:
         return batch_of(list(self.lines(batch)), self.image_format)
@@ -131,7 +126,7 @@ class EndlessLines(Dataset[Batch]):
         for task in self.tasks(batch):
             yield self.synthesis.picture(task), self.rules.apply(task.text)
 
-    def tasks(self, batch: int) -> list[Task]:
+    def tasks(self, batch: int) -> list[RenderTask]:
         """What is drawn for a batch."""
         if self.image_format.width is not None:
             size = self.like.batch_size
@@ -148,7 +143,7 @@ class EndlessLines(Dataset[Batch]):
             ]
         return self._cut[chunk][group]
 
-    def _task(self, number: int) -> Task:
+    def _task(self, number: int) -> RenderTask:
         return self.synthesis.task(self.texts.text(number), number)
 
 

@@ -11,14 +11,12 @@ from hanline import __version__
 from hanline.data.dataset_writer import SetWriter, write_lock
 from hanline.data.lmdb_store import LMDBWriter
 from hanline.data.shards import Shard, digest
-from hanline.synthesis.dataset_renderer import Synthesis
+from hanline.synthesis.dataset_renderer import DatasetRenderer
 from hanline.system.progress import progress
 from hanline.text.charset import Charset
 from hanline.text.corpus import Corpus, Texts, describe_counts
 
 logger = logging.getLogger(__name__)
-# A set drawn by other code may look otherwise: raise this whenever the pictures change.
-RENDERING_VERSION = 2
 
 
 @dataclass
@@ -36,7 +34,7 @@ class RenderedDatasets:
 
     folder: Path
     texts: Texts
-    synthesis: Synthesis
+    synthesis: DatasetRenderer
 
     def path(self, part: str) -> Path:
         """Where the set of a part, ``train`` or ``validation``, is or will be."""
@@ -49,7 +47,6 @@ class RenderedDatasets:
             "part": part,
             "samples": len(texts),
             "texts": hashlib.sha256("\n".join(texts).encode()).hexdigest(),
-            "drawing_version": RENDERING_VERSION,
             **self.synthesis.digest_parts(),
         }
 
@@ -70,7 +67,7 @@ class RenderedDatasets:
 
 def draw(
     texts: Sequence[str],
-    synthesis: Synthesis,
+    synthesis: DatasetRenderer,
     writer: SetWriter,
     facts: dict[str, Any],
     shard: Shard | None = None,
@@ -100,7 +97,7 @@ def draw(
 def choose_texts(
     corpus: Corpus,
     charset: Charset,
-    synthesis: Synthesis,
+    synthesis: DatasetRenderer,
     train_samples: int | None,
     validation_samples: int | None,
 ) -> Texts:
