@@ -5,6 +5,7 @@ import sys
 from collections import Counter
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -86,6 +87,27 @@ class TestDraw:
 
     def test_processes_change_nothing(self, broadcast, drawn):
         assert [s for chunk in broadcast.draw(TEXTS, processes=2) for s in chunk] == drawn
+
+    @pytest.mark.parametrize("processes", [1, 2])
+    def test_samples_say_where_their_characters_are(self, broadcast, processes):
+        (samples,) = broadcast.draw(["가 나", "8·15", " "], processes=processes)
+        for number, sample in enumerate(samples):
+            task = broadcast.task(sample.label, number)
+            rendering = broadcast.rendering(task)
+            assert np.array_equal(sample.boxes, rendering.boxes, equal_nan=True)
+            assert np.array_equal(sample.positions, rendering.positions, equal_nan=True)
+            assert sample.positions.shape == (len(sample.label), 2)
+            assert np.isnan(sample.positions).any(axis=1).tolist() == [
+                c == " " for c in sample.label
+            ]
+            known = sample.positions[~np.isnan(sample.positions[:, 0])]
+            assert ((known >= 0) & (known <= 1)).all()
+            assert known.ravel().tolist() == sorted(known.ravel().tolist())
+
+    def test_samples_of_a_renderer_that_does_not_know_have_none(self, two):
+        ((sample,),) = synthesis(NamedFont(), two).draw(["A"])
+        assert sample.boxes is None
+        assert sample.positions is None
 
     @pytest.mark.parametrize("start", [1, 256, 377, 599, 600])
     def test_a_start_changes_nothing(self, broadcast, drawn, start):

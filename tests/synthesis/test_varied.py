@@ -358,12 +358,12 @@ class TestContrast:
 
     @pytest.mark.parametrize("light", [False, True])
     @pytest.mark.parametrize("name", BACKGROUNDS)
-    @pytest.mark.parametrize("effect", ["outlined", "shadowed", None])
+    @pytest.mark.parametrize("effect", ["outline", "shadow", None])
     def test_of_others_is_half_of_it_at_least(self, block, light, name, effect):
-        options = {effect: 1.0} if effect else {}
+        options = {f"{effect}_probability": 1.0} if effect else {}
         for seed in range(25):
             _, distances = self.shades(block, seed, light, backgrounds={name: 1}, **options)
-            assert distances.min() >= 80 * (0.6 if effect == "outlined" else 0.5) - 2
+            assert distances.min() >= 80 * (0.6 if effect == "outline" else 0.5) - 2
 
     @pytest.mark.parametrize("light", [False, True])
     def test_of_text_whose_shade_runs(self, block, light):

@@ -14,7 +14,7 @@ from hanline.synthesis.outlines import Outlines, outlines, rim
 CAPITAL_HEIGHT = 0.72
 """The height of capitals and digits in nearly all fonts, as a share of the font size.
 
-A line is at least as high, so that a hyphen, a comma and a quotation mark keep their size and place.
+A line is at least as high: so a hyphen, a comma and a quotation mark keep their size and place.
 """
 _INK = 64
 """Of 255. What is lighter is the soft edge of a letter, less than half a pixel wide."""
