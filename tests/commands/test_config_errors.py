@@ -40,7 +40,7 @@ WRONG = {
     "choice that is a number": (["optimizer=3"], "optimizer has no choice '3'", "adamw"),
     "choice that is null": (["callbacks=null"], "callbacks has no choice 'null'", "default"),
     "choice with a dot": (["model.prediction=atn"], "model.prediction is 'atn'", "attn"),
-    "choice with a dot in a target": (["synthesis.renderer=trd"], "synthesis.renderer", "trdg"),
+    "choice with a dot in a target": (["renderer=trd"], "renderer", "trdg"),
     "stage that is null": (["model.prediction=null"], "model.prediction is None", "attn, ctc"),
     "callback that is null": (["callbacks.last=null"], "callbacks.last", "~callbacks.last"),
     "word for a number": (["data.batch_size=abc"], "data.batch_size is 'abc'", "integer"),
@@ -183,10 +183,10 @@ EXPERIMENTS = {
         "callbacks.reading_grid.images",
     ),
     "misspelt key of a renderer among others": (
-        "defaults:\n  - override /synthesis: mixed\n"
-        "synthesis:\n  renderer:\n    renderers:\n      trdg:\n        blurr: 3\n",
-        "'synthesis.renderer.renderers.trdg.blurr'",
-        "synthesis.renderer.renderers.trdg.blur",
+        "defaults:\n  - override /renderer: mixed\n"
+        "renderer:\n  renderers:\n    trdg:\n      blurr: 3\n",
+        "'renderer.renderers.trdg.blurr'",
+        "renderer.renderers.trdg.blur",
     ),
     "wrong value": ("data:\n  batch_size: many\n", "data.batch_size is 'many'", "integer"),
     "misspelt group": ("defaults:\n  - override /modle: crnn\n", "'modle'", "model"),

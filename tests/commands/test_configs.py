@@ -235,13 +235,13 @@ def test_all_data_are_made(name):
 
 @pytest.mark.parametrize("name", choices("synthesis"))
 def test_every_synthesis_is_understood(name):
-    assert composed(f"synthesis={name}").synthesis.renderer
-    assert composed(f"synthesis={name}", "output=x", name="synthesize").synthesis.renderer
+    assert composed(f"synthesis={name}").synthesis.renderer._target_
+    assert composed(f"synthesis={name}", "output=x", name="synthesize").synthesis.fonts
 
 
-@pytest.mark.parametrize("name", choices("synthesis/renderer"))
+@pytest.mark.parametrize("name", choices("renderer"))
 def test_every_renderer_is_understood(name):
-    assert composed(f"synthesis/renderer={name}").synthesis.renderer._target_
+    assert composed(f"renderer={name}").synthesis.renderer._target_
 
 
 @pytest.mark.parametrize("name", choices("experiment"))
@@ -267,7 +267,7 @@ def test_every_file_is_covered_here():
     groups = {path.relative_to(CONF).as_posix() for path in CONF.rglob("*") if path.is_dir()}
     assert groups == {
         *("callbacks", "charset", "corpus", "data", "experiment", "logger", "model", "optimizer"),
-        *("scheduler", "sweep", "synthesis", "synthesis/renderer", "trainer"),
+        *("renderer", "scheduler", "sweep", "synthesis", "trainer"),
         *(
             f"model/{stage}"
             for stage in (

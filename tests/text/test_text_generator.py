@@ -171,13 +171,6 @@ class TestRefusals:
         # They are not asked for where there is no weight on them.
         assert max(map(len, some(only("numbers", **words), 50))) == 4
 
-    @pytest.mark.parametrize(("least", "most"), [(0, 1), (3, 2), (-1, 4)])
-    def test_numbers_of_words(self, least, most):
-        with pytest.raises(HanlineError, match=rf"data\.min_words is {least} and .* {most}"):
-            endless(min_words=least, max_words=most)
-
-    def test_several_words_without_a_space(self):
-        with pytest.raises(HanlineError, match=r"data\.train\.max_words is 8.*no space"):
-            endless(Charset("가나0A"))
+    def test_single_words_need_no_space_in_the_charset(self):
         texts = some(endless(Charset("목록가나0A"), max_words=1), 100)
         assert not any(" " in text for text in texts)

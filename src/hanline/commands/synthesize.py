@@ -38,6 +38,7 @@ class Settings:
 
     output: str | None
     format: Literal["folder", "lmdb", "preview"]
+    boxes: bool
     part: Literal["train", "validation"]
     samples: int | None
     seed: int
@@ -74,7 +75,7 @@ def synthesize(config: DictConfig) -> None:
     chosen = texts.train if config.part == "train" else texts.validation
     if config.format == PREVIEW:
         drawn = [sample for some in look.draw(chosen, processes=1) for sample in some]
-        save_image(contact_sheet(drawn), output)
+        save_image(contact_sheet(drawn, boxes=config.boxes), output)
         print(f"drew {len(chosen)} texts into {output}")
         return
     facts = RenderedDatasets(output.parent, texts, look).fingerprint(config.part)

@@ -31,7 +31,7 @@ from hanline.data.stored import StoredSource
 from hanline.data.transfer import BatchLoader
 from hanline.data.workers import START_METHOD, ignore_sigterm_in_worker
 from hanline.errors import HanlineError
-from hanline.synthesis.dataset_renderer import Synthesis
+from hanline.synthesis.dataset_renderer import DatasetRenderer
 from hanline.system.parallel import available_cpus
 from hanline.text.charset import Charset
 from hanline.text.corpus import Corpus
@@ -81,7 +81,7 @@ class TextImageData(pl.LightningDataModule):
         image: dict[str, Any],
         charset: Charset,
         corpus: Callable[[], Corpus],
-        synthesis: Callable[[], Synthesis],
+        synthesis: Callable[[], DatasetRenderer],
     ) -> None:
         super().__init__()
         if batch_size < 1:

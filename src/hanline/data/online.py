@@ -7,7 +7,7 @@ import numpy as np
 from hanline.data.base import ENDLESS, DataRun, Group, Part, Sample, Samples, Source
 from hanline.data.images import ImageFormat, clamp_aspect
 from hanline.data.labels import LabelRules
-from hanline.synthesis.dataset_renderer import Synthesis, Task
+from hanline.synthesis.dataset_renderer import DatasetRenderer, RenderTask
 from hanline.text.character_stats import count_classes
 from hanline.text.text_generator import TextGenerator
 
@@ -20,17 +20,12 @@ class OnlineSource(Source):
 
     Args:
         texts: the share of each kind of word.
-        min_words, max_words: the words of a line.
         part, run: as :class:`~hanline.data.base.Source` has them.
     """
 
-    def __init__(
-        self, texts: Mapping[str, float], min_words: int, max_words: int, part: Part, run: DataRun
-    ) -> None:
+    def __init__(self, texts: Mapping[str, float], part: Part, run: DataRun) -> None:
         super().__init__(part, run)
         self.weights = texts
-        self.min_words = min_words
-        self.max_words = max_words
 
     def prepare(self) -> None:
         """Do nothing: a line exists only in its batch."""
@@ -42,8 +37,8 @@ class OnlineSource(Source):
             self.run.rules.charset,
             rendered.synthesis.fonts.can_draw,
             self.weights,
-            self.min_words,
-            self.max_words,
+            rendered.texts.min_words,
+            rendered.texts.max_words,
             self.run.rules.max_length,
             self.run.seed,
         )
@@ -64,7 +59,7 @@ class OnlineLines(Samples):
     def __init__(
         self,
         texts: TextGenerator,
-        synthesis: Synthesis,
+        synthesis: DatasetRenderer,
         rules: LabelRules,
         image_format: ImageFormat,
     ) -> None:
@@ -93,6 +88,6 @@ class OnlineLines(Samples):
         aspects = (self.synthesis.aspect(self.task(number)) for number in numbers.tolist())
         return np.array([clamp_aspect(aspect) for aspect in aspects])
 
-    def task(self, number: int) -> Task:
+    def task(self, number: int) -> RenderTask:
         """Return what is rendered for a number."""
         return self.synthesis.task(self.texts.text(number), number)

@@ -11,14 +11,12 @@ from hanline import __version__
 from hanline.data.dataset_writer import DatasetWriter, NewSample, write_lock
 from hanline.data.lmdb_writer import LMDBWriter
 from hanline.data.shards import Shard, digest
-from hanline.synthesis.dataset_renderer import Synthesis
+from hanline.synthesis.dataset_renderer import DatasetRenderer
 from hanline.system.progress import progress
 from hanline.text.charset import Charset
 from hanline.text.corpus import Corpus, Texts, describe_counts
 
 logger = logging.getLogger(__name__)
-# A dataset rendered by other code may look otherwise: raise this if the pictures change.
-RENDERING_VERSION = 2
 
 
 @dataclass
@@ -37,7 +35,7 @@ class RenderedDatasets:
 
     folder: Path
     texts: Texts
-    synthesis: Synthesis
+    synthesis: DatasetRenderer
 
     def path(self, part: str) -> Path:
         """Return where the dataset of a part, ``train`` or ``validation``, is or will be."""
@@ -50,7 +48,6 @@ class RenderedDatasets:
             "part": part,
             "samples": len(texts),
             "texts": hashlib.sha256("\n".join(texts).encode()).hexdigest(),
-            "drawing_version": RENDERING_VERSION,
             **self.synthesis.digest_parts(),
         }
 
@@ -71,7 +68,7 @@ class RenderedDatasets:
 
 def render(
     texts: Sequence[str],
-    synthesis: Synthesis,
+    synthesis: DatasetRenderer,
     writer: DatasetWriter,
     fingerprint: dict[str, Any],
     shard: Shard | None = None,
@@ -106,7 +103,7 @@ def render(
 def choose_texts(
     corpus: Corpus,
     charset: Charset,
-    synthesis: Synthesis,
+    synthesis: DatasetRenderer,
     train_samples: int | None,
     validation_samples: int | None,
 ) -> Texts:

@@ -24,12 +24,15 @@ class Texts:
         train: the texts for training.
         validation: the texts for validation, from other headlines than those for training.
         train_words: the words that those for training are made of, in the corpus's order.
+        min_words, max_words: how many words a text has.
         dropped: how many words were left out, by reason.
     """
 
     train: list[str]
     validation: list[str]
     train_words: list[str] = field(default_factory=list)
+    min_words: int = 1
+    max_words: int = 1
     dropped: Counter[str] = field(default_factory=Counter)
 
 
@@ -145,6 +148,8 @@ class Corpus:
                 validation_lines, validation_count, repeat=False, dropped=dropped, part="validation"
             ),
             train_words=[word for line in train_lines for word in line],
+            min_words=self.min_words,
+            max_words=self.max_words,
             dropped=dropped,
         )
         for part, found in (("training", texts.train), ("validation", texts.validation)):

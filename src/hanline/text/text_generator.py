@@ -23,13 +23,13 @@ class TextGenerator:
         weights: how much of the words is of each of :data:`KINDS`, in any measure: ``corpus``,
             ``random`` (syllables, Hanja and signs of the charset, all alike often), ``numbers``
             (with their signs and units), ``latin`` (letters, as names and abbreviations have them).
-        min_words, max_words: the words of a text.
+        min_words, max_words: how many words a text has, as
+            :class:`~hanline.text.corpus.Texts` has it.
         max_length: the most characters in a text.
         seed: decides everything.
 
     Raises:
-        HanlineError: a weight is unknown or negative, nothing of a kind can be drawn, or there is
-            no such number of words.
+        HanlineError: a weight is unknown or negative, or nothing of a kind can be rendered.
     """
 
     def __init__(
@@ -47,16 +47,6 @@ class TextGenerator:
             raise HanlineError(
                 f"data.train.texts is {dict(weights)}: it takes a weight of at least 0 for each of "
                 f"{', '.join(KINDS)}, not all of them 0"
-            )
-        if not 1 <= min_words <= max_words:
-            raise HanlineError(
-                f"data.train.min_words is {min_words} and data.train.max_words {max_words}: a text "
-                "has at least one word, and no fewer at most than at least"
-            )
-        if max_words > 1 and " " not in charset:
-            raise HanlineError(
-                f"data.train.max_words is {max_words}, but the charset has no space to stand "
-                "between words: set it to 1, or take a charset with a space"
             )
         drawable = [c for c in charset.characters if not c.isspace() and can_draw(c)]
         self.words = [word for word in words if len(word) <= max_length]
