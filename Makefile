@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 BENCH := .venv/.bench_installed
 
-.PHONY: help demo crawl-demo test lint bench clean
+.PHONY: help demo crawl-demo test test-processor lint bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -19,11 +19,17 @@ demo: $(INSTALLED)  ## from nothing to a reading: draw, train, read unseen words
 	@echo "made: the sets below data/, the run in demo_output/run, the words in demo_output/words"
 
 crawl-demo: $(INSTALLED)  ## two days of crawling a news site on this machine; about 10 seconds
-	$(BIN)/python crawler/demo.py
+	$(BIN)/python examples/crawl_demo.py
 
 # One thread each: more of them than there are cores wait for one another, ten times as long.
 test: lint  ## everything that must hold: style, types, tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+# These two make any x86 processor one without AVX-512, as most are.
+test-processor: export ONEDNN_MAX_CPU_ISA := AVX2
+test-processor: export ATEN_CPU_CAPABILITY := avx2
+test-processor: $(INSTALLED)  ## the tests that depend on the processor, on one with AVX2 alone; about a minute
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m processor
 
 bench: $(BENCH)  ## every benchmark; DTRB=path of a checkout to compare with
 	$(BIN)/python benchmarks/all.py $(if $(DTRB),--dtrb $(DTRB))
@@ -36,9 +42,9 @@ lint: $(INSTALLED)  ## style and types alone
 .venv: $(INSTALLED)  ## the environment for development
 
 # trdg pins a version of arabic-reshaper that pip refuses since 24.1; what it needs is in [dev].
-$(INSTALLED): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml crawler/pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]' -e crawler
 	$(BIN)/python -m pip install --quiet -c constraints.txt --no-deps trdg
 	touch $(INSTALLED)
 

@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 
 from hanline.cli.hydra_app import CONF
 from hanline.data.image_folder import FolderWriter
-from hanline.data.lmdb_store import LMDBWriter
+from hanline.data.lmdb_writer import LMDBWriter
 from hanline.synthesis.dataset_renderer import DatasetRenderer
 from hanline.text.charset import Charset
 

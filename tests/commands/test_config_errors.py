@@ -61,7 +61,7 @@ WRONG = {
     "no value": (["data.batch_size"], "'data.batch_size'", "key=value"),
     "unclosed list": (["data.batch_size=[1"], "'data.batch_size=[1'", "key=value"),
     "no key": (["=3"], "override ''", ""),
-    "unknown reference": (["data.train_dir=${nope}"], "data.train_dir", "nope"),
+    "unknown reference": (["data.train.dir=${nope}"], "data.train.dir", "nope"),
     "unknown reference to a folder": (["hydra.run.dir=${nope}"], "nope", ""),
     "choice without its file": (["charset=file"], "charset.path", "charset.path=…"),
     "unknown target": (["optimizer._target_=torch.optim.SGDD"], "optimizer._target_", "SGDD"),
@@ -144,7 +144,7 @@ def last_message(err: str) -> str:
         ("predict", [], "image_dir"),
         ("evaluate", ["checkpoint=x"], "dataset"),
         ("pack", ["gt=x"], "output"),
-        ("train", ["data=lmdb"], "data.train_dir"),
+        ("train", ["data=lmdb"], "data.train.dir"),
         ("train", ["corpus=files"], "corpus.files"),
     ],
 )

@@ -230,7 +230,7 @@ def test_all_data_are_made(name):
     data = instantiate(config.data, charset=Charset("가나"), corpus=later, synthesis=later)
     assert isinstance(data, TextImageData)
     assert data.image_format.width == config.image.width == 100
-    assert (data.train_dir is None) == (name != "lmdb")
+    assert (data.train.dir is None) == (name != "lmdb")
 
 
 @pytest.mark.parametrize("name", choices("synthesis"))

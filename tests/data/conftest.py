@@ -8,7 +8,7 @@ import lmdb
 import pytest
 from PIL import Image
 
-from hanline.data.lmdb_store import LMDBWriter
+from hanline.data.lmdb_writer import LMDBWriter
 from hanline.synthesis.broadcast import BroadcastRenderer
 from hanline.synthesis.dataset_renderer import DatasetRenderer
 from hanline.synthesis.fonts import Font, FontSet, bundled_files

@@ -8,7 +8,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from hanline.data.datamodule import TextImageData, select_sets
+from hanline.data.datamodule import TextImageData, select_datasets
 from hanline.data.lmdb_store import LMDBStore
 from hanline.errors import HanlineError
 from hanline.text.charset import named_charset
@@ -321,7 +321,7 @@ class TestDamaged:
 class TestSelectSets:
     def test_all_are_one_group(self, tree, tmp_path):
         root = tmp_path / "lmdb" / "training"
-        (group,) = select_sets(root, None)
+        (group,) = select_datasets(root, None)
         assert [path.relative_to(root).as_posix() for path in group] == [
             *("MJ/MJ_train", "MJ/MJ_valid", "ST")
         ]
@@ -329,7 +329,7 @@ class TestSelectSets:
     def test_the_root_is_no_part_of_a_path(self, tree, tmp_path):
         # "lmdb" and "training" are above every set: they would select all of them.
         with pytest.raises(HanlineError, match="'training'"):
-            select_sets(tmp_path / "lmdb" / "training", ["training"])
+            select_datasets(tmp_path / "lmdb" / "training", ["training"])
 
 
 @pytest.mark.parametrize(
@@ -356,13 +356,13 @@ class TestReadyPixels:
         caplog.set_level(logging.INFO)
         files = partial(Path(tree["train_dir"]).rglob, "*.pixels")
         plain = fit(data(**tree, cache_pixels=False))
-        monkeypatch.setattr("hanline.data.pixel_cache._UNASKED_BYTES", 100)
+        monkeypatch.setattr("hanline.data.pixel_cache._AUTOMATIC_BYTES", 100)
         assert fit(data(**tree, cache_pixels=None)).training_batches == plain.training_batches
         assert not list(files())
         assert "decoded in every epoch: their pixels would take 0.0 GiB" in caplog.text
         monkeypatch.undo()
         with monkeypatch.context() as patched:
-            patched.setattr("hanline.data.pixel_cache._UNASKED_SHARE", 0)
+            patched.setattr("hanline.data.pixel_cache._AUTOMATIC_SHARE", 0)
             assert fit(data(**tree, cache_pixels=None)).training_batches == plain.training_batches
         assert not list(files())
         assert "decoded in every epoch: their pixels would take 0 MiB, and the disk" in caplog.text
@@ -392,7 +392,7 @@ class TestReadyPixels:
         assert made.train_groups[0].ready
 
     def test_asked_for_it_is_an_error_that_they_cannot_be_kept(self, data, tree, monkeypatch):
-        monkeypatch.setattr("hanline.data.pixel_cache.places", lambda store, name: ())
+        monkeypatch.setattr("hanline.data.pixel_cache.cache_paths", lambda store, name: ())
         with pytest.raises(HanlineError, match=r"data\.cache_pixels=false does without them"):
             fit(data(**tree, cache_pixels=True))
 

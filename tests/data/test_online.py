@@ -20,14 +20,14 @@ from omegaconf import OmegaConf
 from hanline.data.images import ImageFormat, clamp_aspect, to_pixels
 from hanline.data.online import OnlineData
 from hanline.errors import HanlineError
-from hanline.synthesis.dataset_renderer import DatasetRenderer
+from hanline.synthesis.dataset_renderer import Synthesis
 from hanline.synthesis.fonts import Font, FontSet, bundled_files
 from hanline.synthesis.varied import VariedRenderer
 from hanline.text.charset import Charset, named_charset
 from hanline.text.corpus import Corpus
 
 CONF = Path(__file__).parents[2] / "conf"
-LOOK = OmegaConf.to_object(OmegaConf.load(CONF / "renderer" / "varied.yaml"))
+LOOK = OmegaConf.to_object(OmegaConf.load(CONF / "synthesis" / "renderer" / "headline.yaml"))
 FIXED = {"height": 16, "width": 64, "channels": 1, "keep_ratio": False}
 FOLLOWING = {"height": 16, "width": None, "channels": 1, "keep_ratio": True}
 both_widths = pytest.mark.parametrize("image", [FIXED, FOLLOWING], ids=["fixed", "following"])
@@ -44,7 +44,7 @@ pytestmark = [
 def headline_look():
     """The shipped look, in small, in two bundled fonts."""
     settings = {str(key): value for key, value in LOOK.items() if key[0] != "_"}
-    return DatasetRenderer(
+    return Synthesis(
         renderer=VariedRenderer(**settings | {"height": 20}),
         fonts=FontSet(Font(path) for path in bundled_files() if path.name.startswith("Noto")),
         image_format="png",
@@ -64,6 +64,8 @@ def data(tmp_path, make_set, headline_look):
     def make(**settings):
         given = {
             "texts": {"corpus": 6, "random": 2, "numbers": 1, "latin": 1},
+            "min_words": 1,
+            "max_words": 3,
             "validation_dir": str(validation),
             "rendered_dir": str(tmp_path / "drawn"),
             "validation_samples": 5,
@@ -76,7 +78,7 @@ def data(tmp_path, make_set, headline_look):
             "max_label_length": 25,
             "image": FOLLOWING,
             "charset": named_charset("korean"),
-            "corpus": lambda: Corpus([str(file)], seed=1, max_words=3),
+            "corpus": lambda: Corpus([str(file)], seed=1),
             "synthesis": lambda: headline_look,
         }
         return OnlineData(**(given | settings))
@@ -247,8 +249,7 @@ class TestBatches:
             assert any((images[:, 0] != images[:, 1]).any() for _, images in batches)
 
     def test_are_of_one_width_and_alike_in_size(self, data):
-        corpus = partial(Corpus, ["embedded"], seed=1, max_words=8)
-        made = data(image=FOLLOWING | {"height": 32}, batch_size=16, corpus=corpus)
+        made = data(image=FOLLOWING | {"height": 32}, batch_size=16, max_words=8)
         areas, stretched = [], []
         for batch in range(128):
             tasks = made.endless.tasks(batch)
@@ -281,8 +282,10 @@ class TestBatches:
         file.write_text("77\n88\n99", encoding="utf-8")
         made = data(
             texts={"corpus": 0, "random": 0, "numbers": 1, "latin": 0},
+            min_words=2,
+            max_words=2,
             charset=Charset("0123456789 "),
-            corpus=lambda: Corpus([str(file)], seed=1, min_words=2, max_words=2),
+            corpus=lambda: Corpus([str(file)], seed=1),
         )
         labels = [label for labels, _ in served(made) for label in labels]
         assert all(label.replace(" ", "").isdigit() for label in labels)
@@ -309,13 +312,17 @@ class TestSettings:
         assert drawn.startswith("validation-")
         assert len(module.validated) == 5
 
-    @both_widths
-    def test_a_renderer_that_measures_by_rendering(self, data, look, image):
-        assert len(served(data(synthesis=lambda: look, image=image))) == 12
+    def test_a_look_that_cannot_tell_widths(self, data, look):
+        with pytest.raises(HanlineError, match="BroadcastRenderer cannot tell") as error:
+            served(data(synthesis=lambda: look))
+        assert "image.width" in str(error.value)
+        assert len(served(data(synthesis=lambda: look, image=FIXED))) == 12
 
     def test_texts_are_refused_by_their_key(self, data):
         with pytest.raises(HanlineError, match=r"data\.texts is"):
             served(data(texts={"corpus": 1}))
+        with pytest.raises(HanlineError, match=r"data\.max_words"):
+            served(data(min_words=4))
 
     def test_a_text_has_another_look_in_another_place(self, data, headline_look):
         made = data()

@@ -1,11 +1,11 @@
 """Many rendered texts on one page, to see what a renderer gives."""
 
-import io
 from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw
 
+from hanline.raster import open_raster
 from hanline.synthesis.dataset_renderer import RenderedSample
 
 _GAP = 6
@@ -33,7 +33,7 @@ def contact_sheet(
     rows: list[list[Image.Image]] = [[]]
     used = _GAP
     for sample in samples:
-        image = Image.open(io.BytesIO(sample.image)).convert("RGB")
+        image = open_raster(sample.image).convert("RGB")
         if boxes and sample.boxes is not None:
             _mark(image, sample.boxes)
         if rows[-1] and used + image.width + _GAP > width:

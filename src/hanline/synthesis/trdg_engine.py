@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageColor
 
 from hanline.errors import HanlineError
+from hanline.raster import open_raster
 from hanline.synthesis.fonts import Font
 from hanline.synthesis.text_layout import lay_out
 
@@ -206,7 +207,7 @@ def photographs(folder: Path) -> list[Path]:
 @lru_cache(maxsize=16)
 def _photograph(path: Path) -> Image.Image:
     try:
-        with Image.open(path) as photograph:
+        with open_raster(path.read_bytes()) as photograph:
             return photograph.convert("RGB")
     except OSError as error:
         raise HanlineError(

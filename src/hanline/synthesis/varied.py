@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from PIL import Image, ImageFilter, ImageOps
 
+from hanline.raster import open_raster
 from hanline.synthesis.backgrounds import BACKGROUNDS, Plate, background
 from hanline.synthesis.base import Renderer, Rendering
 from hanline.synthesis.fonts import Font
@@ -254,7 +255,7 @@ class VariedRenderer(Renderer):
         if rng.random() < self.jpeg_probability:
             file = io.BytesIO()
             image.save(file, "JPEG", quality=round(rng.uniform(*self.jpeg_quality)))
-            image = Image.open(file)
+            image = open_raster(file.getvalue())
             image.load()
         return image
 

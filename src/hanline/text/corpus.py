@@ -8,9 +8,11 @@ from importlib import resources
 from pathlib import Path
 
 from hanline.errors import HanlineError
-from hanline.text.cleaning import normalize
+from hanline.text.crawled import FOLDER_VARIABLE, headlines_file
+from hanline.text.normalization import normalize
 
 EMBEDDED = "embedded"
+CRAWLED = "crawled"
 _EMBEDDED_FILE = Path(str(resources.files("hanline.text"))) / "corpora" / "headlines.txt"
 
 
@@ -247,6 +249,13 @@ def read_headlines(files: Sequence[str]) -> Iterator[str]:
 def _text_files(name: str) -> list[Path]:
     if name == EMBEDDED:
         return [_EMBEDDED_FILE]
+    if name == CRAWLED:
+        if not headlines_file().is_file():
+            raise HanlineError(
+                f"corpus.files=crawled: expected crawled headlines in {headlines_file()}. Run the "
+                f"crawler (docs/crawler.md), or set {FOLDER_VARIABLE} to the folder that it writes."
+            )
+        return [headlines_file()]
     path = Path(name)
     if not path.is_dir():
         return [path]

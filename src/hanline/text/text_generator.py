@@ -45,7 +45,7 @@ class TextGenerator:
     ) -> None:
         if set(weights) != set(KINDS) or min(weights.values()) < 0 or not any(weights.values()):
             raise HanlineError(
-                f"data.texts is {dict(weights)}: it takes a weight of at least 0 for each of "
+                f"data.train.texts is {dict(weights)}: it takes a weight of at least 0 for each of "
                 f"{', '.join(KINDS)}, not all of them 0"
             )
         drawable = [c for c in charset.characters if not c.isspace() and can_draw(c)]
@@ -65,8 +65,8 @@ class TextGenerator:
         self._known = set(drawable)
         if weights["corpus"] and not self.words:
             raise HanlineError(
-                f"data.texts.corpus is {weights['corpus']}, but the corpus has no word of at most "
-                f"{max_length} characters: set it to 0, or max_label_length higher"
+                f"data.train.texts.corpus is {weights['corpus']}, but the corpus has no word of at "
+                f"most {max_length} characters: set it to 0, or max_label_length higher"
             )
         for kind, members in (
             ("random", self._syllables or self._signs),
@@ -75,8 +75,8 @@ class TextGenerator:
         ):
             if weights[kind] and not members:
                 raise HanlineError(
-                    f"data.texts.{kind} is {weights[kind]}, but no font draws such characters of "
-                    "the charset: set it to 0"
+                    f"data.train.texts.{kind} is {weights[kind]}, but no font draws such "
+                    "characters of the charset: set it to 0"
                 )
 
     def text(self, number: int) -> str:
