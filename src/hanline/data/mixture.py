@@ -35,8 +35,7 @@ class MixtureDataset(Dataset[Batch]):
         return self.__getitems__([number])
 
     def __getitems__(self, numbers: Sequence[int] | ChunkPart) -> Batch:
-        if isinstance(numbers, ChunkPart):
-            numbers = self._batch_of_chunk(numbers)
+        numbers = self.numbers_of(numbers)
         # A wide line may be alone in its batch. If it is damaged, the next ones take its place.
         for shift in range(_SUBSTITUTES):
             samples = self.samples(numbers, shift)
@@ -58,8 +57,10 @@ class MixtureDataset(Dataset[Batch]):
         known = [part for part in aspects if part is not None]
         return np.concatenate(known) if len(known) == len(aspects) else None
 
-    def _batch_of_chunk(self, part: ChunkPart) -> list[int]:
-        """Return the samples of a batch, after all of its chunk are measured."""
+    def numbers_of(self, part: Sequence[int] | ChunkPart) -> Sequence[int]:
+        """Return the samples of a batch; if it is part of a chunk, measure and cut that."""
+        if not isinstance(part, ChunkPart):
+            return part
         if part.chunk not in self._cut:
             while len(self._cut) >= self.buckets.CHUNKS_AT_A_TIME:
                 self._cut.pop(min(self._cut))
