@@ -22,14 +22,14 @@ from hanline.data.images import ImageFormat, clamp_aspect, to_pixels
 from hanline.data.online import OnlineSource
 from hanline.data.stored import StoredSource
 from hanline.errors import HanlineError
-from hanline.synthesis.dataset_renderer import Synthesis
+from hanline.synthesis.dataset_renderer import DatasetRenderer
 from hanline.synthesis.fonts import Font, FontSet, bundled_files
 from hanline.synthesis.varied import VariedRenderer
 from hanline.text.charset import Charset, named_charset
 from hanline.text.corpus import Corpus
 
 CONF = Path(__file__).parents[2] / "conf"
-LOOK = OmegaConf.to_object(OmegaConf.load(CONF / "synthesis" / "renderer" / "headline.yaml"))
+LOOK = OmegaConf.to_object(OmegaConf.load(CONF / "renderer" / "varied.yaml"))
 FIXED = {"height": 16, "width": 64, "channels": 1, "keep_ratio": False}
 FOLLOWING = {"height": 16, "width": None, "channels": 1, "keep_ratio": True}
 SHARES = {"corpus": 6, "random": 2, "numbers": 1, "latin": 1}
@@ -47,7 +47,7 @@ pytestmark = [
 def headline_look():
     """The shipped look, in small, in two bundled fonts."""
     settings = {str(key): value for key, value in LOOK.items() if key[0] != "_"}
-    return Synthesis(
+    return DatasetRenderer(
         renderer=VariedRenderer(**settings | {"height": 20}),
         fonts=FontSet(Font(path) for path in bundled_files() if path.name.startswith("Noto")),
         image_format="png",
@@ -65,9 +65,9 @@ def data(tmp_path, make_set, headline_look):
     validation = make_set("validation", ["가", "나", "다"])
 
     def make(texts=SHARES, min_words=1, max_words=3, validation_dir=str(validation), **settings):
-        words = {"texts": texts, "min_words": min_words, "max_words": max_words}
+        words = {"min_words": min_words, "max_words": max_words}
         given = {
-            "train": partial(OnlineSource, **words),
+            "train": partial(OnlineSource, texts=texts),
             "validation": partial(StoredSource, dir=validation_dir, samples=5),
             "mix": [],
             "rendered_dir": str(tmp_path / "drawn"),
@@ -80,7 +80,7 @@ def data(tmp_path, make_set, headline_look):
             "max_label_length": 25,
             "image": FOLLOWING,
             "charset": named_charset("korean"),
-            "corpus": lambda: Corpus([str(file)], seed=1),
+            "corpus": lambda: Corpus([str(file)], seed=1, **words),
             "synthesis": lambda: headline_look,
         }
         return TextImageData(**(given | settings))
@@ -266,6 +266,22 @@ class TestBatches:
                 assert np.array_equal(pixels.transpose(1, 2, 0), alone)
                 assert not rules.judge([task.text]).any()
 
+    @both_widths
+    def test_say_where_the_characters_of_their_labels_are(self, data, image):
+        known = 0
+        for batch in loader_of(data(image=image, batch_size=4)):
+            for label, pixels, positions in zip(
+                batch.labels, batch.images.numpy(), batch.positions, strict=True
+            ):
+                assert positions.shape == (len(label), 2)
+                assert np.isnan(positions).any(axis=1).tolist() == [c == " " for c in label]
+                shares = positions[~np.isnan(positions[:, 0])]
+                assert ((shares >= 0) & (shares <= 1)).all()
+                # Between the first and the last letter is most of what varies along a row.
+                left, right = shares.min() * pixels.shape[2], shares.max() * pixels.shape[2]
+                known += right - left > 2
+        assert known > 20
+
     def test_have_lines_as_they_come_where_the_width_is_fixed(self, data):
         shapes = {images.shape for _, images in served(data(image=FIXED, batch_size=5))}
         assert shapes == {(5, 1, 16, 64)}
@@ -310,11 +326,9 @@ class TestBatches:
         file.write_text("77\n88\n99", encoding="utf-8")
         made = data(
             texts={"corpus": 0, "random": 0, "numbers": 1, "latin": 0},
-            min_words=2,
-            max_words=2,
             charset=Charset("0123456789 "),
             validation_dir=str(make_set("digits", ["77"])),
-            corpus=lambda: Corpus([str(file)], seed=1),
+            corpus=lambda: Corpus([str(file)], seed=1, min_words=2, max_words=2),
         )
         labels = [label for labels, _ in served(made) for label in labels]
         assert all(label.replace(" ", "").isdigit() for label in labels)
@@ -342,17 +356,13 @@ class TestSettings:
         assert drawn.startswith("validation-")
         assert len(module.validated) == 5
 
-    def test_a_look_that_cannot_tell_widths(self, data, look):
-        with pytest.raises(HanlineError, match="BroadcastRenderer cannot tell") as error:
-            served(data(synthesis=lambda: look))
-        assert "image.width" in str(error.value)
-        assert len(served(data(synthesis=lambda: look, image=FIXED))) == 12
+    @both_widths
+    def test_a_renderer_that_measures_by_rendering(self, data, look, image):
+        assert len(served(data(synthesis=lambda: look, image=image))) == 12
 
     def test_texts_are_refused_by_their_key(self, data):
         with pytest.raises(HanlineError, match=r"data\.train\.texts"):
             served(data(texts={"corpus": 1}))
-        with pytest.raises(HanlineError, match=r"data\.train\.max_words"):
-            served(data(min_words=4))
 
     def test_a_text_has_another_look_in_another_place(self, data, headline_look):
         made = data()
