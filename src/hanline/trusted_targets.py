@@ -56,7 +56,7 @@ TRUSTED: Mapping[str, frozenset[str]] = {
     ),
     "logger": frozenset({"pytorch_lightning.loggers.TensorBoardLogger"}),
     "data": frozenset({"hanline.data.datamodule.TextImageData", "hanline.data.online.OnlineData"}),
-    "synthesis": frozenset({"hanline.synthesis.dataset_renderer.synthesis"}),
+    "synthesis": frozenset({"hanline.synthesis.dataset_renderer.make_dataset_renderer"}),
     "renderer": frozenset(
         {
             "hanline.synthesis.broadcast.BroadcastRenderer",
@@ -80,6 +80,8 @@ TRUSTED: Mapping[str, frozenset[str]] = {
 _PLACES: Mapping[tuple[str, ...], str] = {
     ("charset",): "charset",
     ("corpus",): "corpus",
+    ("renderer",): "renderer",
+    ("renderer", "renderers", "*"): "renderer",
     ("synthesis",): "synthesis",
     ("synthesis", "renderer"): "renderer",
     ("synthesis", "renderer", "renderers", "*"): "renderer",
@@ -191,7 +193,7 @@ def check_targets(
             its signature, or would have it write outside the run's folder.
     """
     for place in _PLACES:
-        if len(place) > 2 or place == ("synthesis", "renderer"):
+        if len(place) > 2 or place[-1] == "renderer":
             continue  # a part that not every configuration has
         if place[-1] == "*":
             if not isinstance(_at(config, place[:-1]), Mapping):

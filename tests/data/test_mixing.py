@@ -16,13 +16,13 @@ from hanline.data.datamodule import TextImageData
 from hanline.data.online import OnlineSource
 from hanline.data.stored import StoredSource
 from hanline.errors import HanlineError
-from hanline.synthesis.dataset_renderer import Synthesis
+from hanline.synthesis.dataset_renderer import DatasetRenderer
 from hanline.synthesis.fonts import Font, FontSet, bundled_files
 from hanline.synthesis.varied import VariedRenderer
 from hanline.text.charset import named_charset
 from hanline.text.corpus import Corpus
 
-LOOK = OmegaConf.to_object(OmegaConf.load(CONF / "synthesis" / "renderer" / "headline.yaml"))
+LOOK = OmegaConf.to_object(OmegaConf.load(CONF / "renderer" / "varied.yaml"))
 FIXED = {"height": 16, "width": 64, "channels": 1, "keep_ratio": False}
 FOLLOWING = {"height": 16, "width": None, "channels": 1, "keep_ratio": True}
 both_widths = pytest.mark.parametrize("image", [FIXED, FOLLOWING], ids=["fixed", "following"])
@@ -40,7 +40,7 @@ def data(tmp_path, make_set):
     hangul = [c for c in letters if "가" <= c <= "힣"]
     for name, count in (("real", 40), ("forms", 7), ("validation", 3)):
         make_set(name, [name[0] + hangul[i] for i in range(count)])
-    look = Synthesis(
+    look = DatasetRenderer(
         renderer=VariedRenderer(**{k: v for k, v in LOOK.items() if k[0] != "_"} | {"height": 20}),
         fonts=FontSet(Font(path) for path in bundled_files() if path.name.startswith("Noto")),
         image_format="png",
@@ -51,8 +51,6 @@ def data(tmp_path, make_set):
     online = partial(
         OnlineSource,
         texts={"corpus": 1, "random": 0, "numbers": 0, "latin": 0},
-        min_words=1,
-        max_words=2,
     )
 
     def make(mix=(("real", 0.3), ("forms", 0.1)), train=online, **settings):
@@ -70,7 +68,7 @@ def data(tmp_path, make_set):
             "max_label_length": 25,
             "image": FIXED,
             "charset": named_charset("korean"),
-            "corpus": lambda: Corpus([str(file)], seed=1),
+            "corpus": lambda: Corpus([str(file)], seed=1, max_words=2),
             "synthesis": lambda: look,
         }
         return TextImageData(**(given | settings))
@@ -184,8 +182,8 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("argument", "words"),
         [
-            ("+data.train.min_wrods=2", "'data.train.min_wrods'"),
-            ("data.train.min_words=two", "data.train.min_words is 'two'"),
+            ("+data.train.txets=2", "'data.train.txets'"),
+            ("data.train.texts.corpus=two", "data.train.texts.corpus is 'two'"),
             ("+data.batch_sise=2", "'data.batch_sise'"),
             ("data.num_workers=many", "data.num_workers is 'many'"),
             ("+data.validation.smaples=2", "'data.validation.smaples'"),

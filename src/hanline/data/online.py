@@ -18,6 +18,8 @@ _COUNTED = 2000
 class OnlineSource(Source):
     """Lines without end, rendered by the workers; ``conf/data/online.yaml`` explains the keys.
 
+    A line has as many words as a text of the corpus.
+
     Args:
         texts: the share of each kind of word.
         part, run: as :class:`~hanline.data.base.Source` has them.
@@ -78,8 +80,7 @@ class OnlineLines(Samples):
         return f"lines without end, whose characters are {listed}"
 
     def samples(self, numbers: Sequence[int]) -> list[Sample]:
-        tasks = map(self.task, numbers)
-        return [Sample(self.synthesis.picture(task), self.rules.apply(task.text)) for task in tasks]
+        return [self._sample(self.task(number)) for number in numbers]
 
     def aspects(self, numbers: np.ndarray | None = None) -> np.ndarray | None:
         """Return width / height of some lines, without rendering them."""
@@ -87,6 +88,13 @@ class OnlineLines(Samples):
             return None
         aspects = (self.synthesis.aspect(self.task(number)) for number in numbers.tolist())
         return np.array([clamp_aspect(aspect) for aspect in aspects])
+
+    def _sample(self, task: RenderTask) -> Sample:
+        rendering = self.synthesis.rendering(task)
+        label = self.rules.apply(task.text)
+        # In lower case, a few characters become two.
+        known = len(label) == len(task.text)
+        return Sample(rendering.image, label, rendering.positions if known else None)
 
     def task(self, number: int) -> RenderTask:
         """Return what is rendered for a number."""

@@ -92,7 +92,7 @@ def render(
     writer.begin({**fingerprint, "shards": [shard.number, shard.of]} if shard else fingerprint)
     with progress("rendering texts", len(part), writer.done) as advance:
         for samples in synthesis.draw(texts, start=part.start + writer.done, stop=part.stop):
-            writer.add([NewSample(sample.image, sample.label) for sample in samples])
+            writer.add([NewSample(s.image, s.label, s.positions) for s in samples])
             advance(len(samples))
     provenance = (
         {"samples": writer.done, "shard": shard.metadata(fingerprint)} if shard else fingerprint
