@@ -22,7 +22,7 @@ ALL_OFF = {
     "white_space": False,
 }
 
-# rule, what a site writes, what is left of it
+# rule, headline as a site writes it, cleaned headline
 RULES = [
     ("entities", "&quot;끝까지 간다&quot; &hellip; 3&middot;1절", '"끝까지 간다" … 3·1절'),
     ("entities", "금리 &#x3D; 3.5&#37;&uarr;", "금리 = 3.5%↑"),
