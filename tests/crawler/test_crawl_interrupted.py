@@ -170,7 +170,7 @@ def test_ctrl_c_does_not_wait_for_a_long_pause_to_end(site, tmp_path):
     assert process.returncode == 130 and time.monotonic() - began < 60
 
 
-def test_a_finished_job_folder_begins_anew(site, tmp_path):
+def test_a_finished_job_folder_begins_from_the_first_page(site, tmp_path):
     folder = tmp_path / "headlines"
     assert finish(site, folder)[0] == 0
     files = contents(folder)
