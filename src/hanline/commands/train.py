@@ -168,8 +168,8 @@ def resumed(config: DictConfig) -> DictConfig:
     for file in (checkpoint, written):
         if not file.is_file():
             raise HanlineError(
-                f"resume={checkpoint}: expected the last.ckpt of a run, in the run's own folder, but "
-                f"there is no {file}"
+                f"resume={checkpoint}: expected the last.ckpt of a run, in the run's own folder, "
+                f"but there is no {file}"
             )
     changed, left_out = permitted_changes(HydraConfig.get().overrides.task, checkpoint)
     settings = plain(OmegaConf.load(written))

@@ -225,8 +225,8 @@ class EvalBatchSampler:
     ) -> None:
         if len(widths) < world_size:
             raise HanlineError(
-                f"trainer.devices: expected at most one device for each validation sample, but there "
-                f"are {world_size} devices and {len(widths)} sample. Use fewer devices"
+                f"trainer.devices: expected at most one device for each validation sample, but "
+                f"there are {world_size} devices and {len(widths)} samples. Use fewer devices"
             )
         of_width: dict[int, list[int]] = {}
         for index in range(rank, len(widths), world_size):

@@ -1,5 +1,6 @@
 """The contract of a metric, and the readings that it judges."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -83,8 +84,8 @@ class Metric(ABC):
 
     def is_better(self, one: float, other: float) -> bool:
         """Return whether a value is better than another; every number is better than NaN."""
-        if one != one or other != other:
-            return one == one and other != other
+        if math.isnan(one) or math.isnan(other):
+            return not math.isnan(one) and math.isnan(other)
         return one > other if self.direction == "max" else one < other
 
     def text(self, value: float) -> str:

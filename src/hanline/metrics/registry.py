@@ -27,8 +27,8 @@ def metrics() -> dict[str, Metric]:
     for entry, value in load_plugins("metrics").items():
         if not _is_metric(value):
             raise HanlineError(
-                f"hanline.metrics: expected {entry} to be a subclass of hanline.metrics.base.Metric. "
-                "Update or uninstall the package that has this entry point"
+                f"hanline.metrics: expected {entry} to be a subclass of "
+                "hanline.metrics.base.Metric. Update or uninstall the package of this entry point"
             )
         if value.name in found:
             raise HanlineError(

@@ -21,6 +21,7 @@ class ValidationMetrics(torchmetrics.Metric):
     """
 
     full_state_update = False
+    samples: Tensor
 
     def __init__(self) -> None:
         super().__init__()

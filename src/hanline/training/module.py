@@ -35,7 +35,7 @@ class RecognizerModule(pl.LightningModule):
 
     Args:
         recognizer: the model.
-        optimizer: makes the optimizer from parameter groups.
+        optimizer: makes the optimizer from a list of parameter groups.
         scheduler: makes the scheduler of the learning rate from the optimizer and the run's steps.
         decay: see :func:`hanline.training.parameter_groups.parameter_groups`.
 
@@ -46,7 +46,7 @@ class RecognizerModule(pl.LightningModule):
     def __init__(
         self,
         recognizer: Recognizer,
-        optimizer: Callable[[Iterable[dict[str, Any]]], Optimizer],
+        optimizer: Callable[[Any], Optimizer],
         scheduler: Callable[[Optimizer, int], LRScheduler],
         decay: Decay = "all",
     ) -> None:

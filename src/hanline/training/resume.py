@@ -56,8 +56,8 @@ def permitted_changes(overrides: Sequence[str], checkpoint: Path) -> tuple[set[s
         elif key != "resume":
             raise HanlineError(
                 f"{key} cannot change in a resumed run: expected one of {', '.join(CHANGEABLE)}, "
-                f"or ~callbacks.NAME. Leave out {override.input_line}; or start a new run from these "
-                f"weights with finetune_from={checkpoint}"
+                f"or ~callbacks.NAME. Leave out {override.input_line}; or start a new run from "
+                f"these weights with finetune_from={checkpoint}"
             )
     return changed, left_out
 
@@ -90,7 +90,8 @@ def check_state(checkpoint: Path, spec: Mapping[str, Any], max_steps: int) -> No
     other = [part for part, value in spec.items() if saved[part] != value]
     if other:
         raise HanlineError(
-            f"resume={checkpoint}: expected the model of config.yaml beside it, but they differ in "
+            f"resume={checkpoint}: expected the model of config.yaml beside it, but they differ "
+            f"in "
             f"{', '.join(other)}. If charset=corpus and the corpus has changed, start a new run with "
             f"finetune_from={checkpoint}"
         )

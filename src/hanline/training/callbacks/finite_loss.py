@@ -109,8 +109,8 @@ class FiniteLoss(pl.Callback):
             if self._skipped_in_a_row > self.most_skipped:
                 raise self._diverged(
                     trainer,
-                    f"{self._skipped_in_a_row} steps in a row until step {trainer.global_step} have "
-                    "a gradient that is not finite",
+                    f"{self._skipped_in_a_row} steps in a row, until step {trainer.global_step}, "
+                    "have a gradient that is not finite",
                 )
         else:
             self._skipped_in_a_row = 0

@@ -6,6 +6,7 @@ import pytorch_lightning as pl
 import torch
 
 from hanline.models.recognizer import Recognizer
+from hanline.training.module import RecognizerModule
 
 logger = logging.getLogger(__name__)
 
@@ -16,6 +17,7 @@ class LabelCheck(pl.Callback):
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Count such labels, in the first process."""
         data = trainer.datamodule  # type: ignore[attr-defined]
+        assert isinstance(pl_module, RecognizerModule)
         recognizer = pl_module.recognizer
         width = recognizer.spec["image"]["width"]
         # If image.width is null, a line has as many steps as its text asks for.
