@@ -91,9 +91,8 @@ def check_state(checkpoint: Path, spec: Mapping[str, Any], max_steps: int) -> No
     if other:
         raise HanlineError(
             f"resume={checkpoint}: expected the model of config.yaml beside it, but they differ "
-            f"in "
-            f"{', '.join(other)}. If charset=corpus and the corpus has changed, start a new run with "
-            f"finetune_from={checkpoint}"
+            f"in {', '.join(other)}. If charset=corpus and the corpus has changed, start a new run "
+            f"with finetune_from={checkpoint}"
         )
     if content["global_step"] > max_steps:
         raise HanlineError(
