@@ -18,7 +18,7 @@ from measuring import Row, command, in_turns, one_core
 from word_images import DISTINCT, charset, composed, drawn_with, words
 
 from hanline.metrics.comparison import Comparison
-from hanline.metrics.validation_metrics import ValidationMetrics
+from hanline.training.validation_metrics import ValidationMetrics
 
 Pairs = tuple[Sequence[str], Sequence[str]]
 # A validation compares a batch at a time.

@@ -11,10 +11,10 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from hanline import __version__
-from hanline.metrics.validation_metrics import ValidationMetrics
 from hanline.models.recognizer import Recognizer
 from hanline.training.errors import TrainingDivergedError
 from hanline.training.parameter_groups import Decay, parameter_groups
+from hanline.training.validation_metrics import ValidationMetrics
 
 CHECKPOINT_KEY = "hanline"
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from hanline.metrics.validation_metrics import ValidationMetrics
+from hanline.training.validation_metrics import ValidationMetrics
 
 LABELS = ["가", "나다라마", "가나", "다", "라마가나다", "나나", "마라"]
 
