@@ -2,6 +2,10 @@
 
 import csv
 import inspect
+import os
+import re
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +18,7 @@ from omegaconf import OmegaConf
 from hanline.data.lmdb_store import LMDBWriter
 from hanline.training.module import finite
 from hanline.training.parameter_groups import parameter_groups
+from hanline.training.resume import CHANGEABLE
 from hanline.training.trainer import make_trainer
 
 ROOT = Path(__file__).parents[2]
@@ -77,9 +82,7 @@ def test_a_run_that_diverges_ends_with_a_message_and_keeps_the_last_sound_state(
     message = ended.err.splitlines()[-1]
     assert message.startswith("error: the training diverged: the loss of step 4 is inf")
     assert "That of 1 of 4 is; these labels: '" in message
-    assert f"The last sound state is {Path('run') / 'last.ckpt'}" in message.replace(
-        str(run_dir.parent) + "/", ""
-    )
+    assert f"The last sound state is {run_dir / 'last.ckpt'}" in message
     last = load(run_dir / "last.ckpt")
     assert last["global_step"] == 2
     assert finite(last["state_dict"].values())
@@ -139,21 +142,23 @@ def test_the_average_is_what_is_read_with_and_the_raw_weights_go_on(
     name = "recognizer.prediction.linear.weight"
     assert not torch.equal(raw[name], whole["state_dict"][name])
 
-    ended = command("train", *TINY)
+    ended = command("train", *TINY, "hydra.run.dir=without")
     assert ended.status == 0, ended.err
-    without = load(run_dir / "last.ckpt")["state_dict"]
+    without = load(tmp_path / "without" / "last.ckpt")["state_dict"]
     for key, tensor in raw.items():
         assert torch.equal(tensor, without[key]), f"the average changes the training: {key}"
 
     # Stopped early and resumed, it ends in the same two states.
-    ended = command("train", *averaged, "trainer.max_steps=4", "scheduler=constant")
+    averaged += ["scheduler=constant", "hydra.run.dir=stopped"]
+    ended = command("train", *averaged, "trainer.max_steps=4")
     assert ended.status == 0, ended.err
-    ended = command("train", f"resume={run_dir / 'last.ckpt'}", "trainer.max_steps=6")
+    stopped = tmp_path / "stopped" / "last.ckpt"
+    ended = command("train", f"resume={stopped}", "trainer.max_steps=6")
     assert ended.status == 0, ended.err
-    resumed = load(run_dir / "last.ckpt")
-    ended = command("train", *averaged, "scheduler=constant")
+    resumed = load(stopped)
+    ended = command("train", *averaged, "hydra.run.dir=unbroken")
     assert ended.status == 0, ended.err
-    unbroken = load(run_dir / "last.ckpt")
+    unbroken = load(tmp_path / "unbroken" / "last.ckpt")
     for part in ("state_dict", "current_model_state"):
         for key, tensor in unbroken[part].items():
             assert torch.equal(tensor, resumed[part][key]), (part, key)
@@ -180,7 +185,7 @@ def test_a_checkpoint_has_the_metrics_of_its_validation(command: Any, run_dir: P
     metrics = load(run_dir / "last.ckpt")["hanline"]["metrics"]
     assert metrics["step"] == 6
     assert metrics["samples"] == 2
-    with (run_dir / "metrics.csv").open(encoding="utf-8") as file:
+    with (run_dir / "csv" / "version_0" / "metrics.csv").open(encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["validation/loss"]]
     assert float(rows[-1]["validation/loss"]) == pytest.approx(metrics["loss"], rel=1e-4)
     assert float(rows[-1]["validation/cer"]) == pytest.approx(metrics["cer"], rel=1e-4)
@@ -189,24 +194,18 @@ def test_a_checkpoint_has_the_metrics_of_its_validation(command: Any, run_dir: P
 def test_many_loggers_log_at_once(command: Any, run_dir: Path) -> None:
     ended = command("train", *TINY, "logger=many", "trainer.max_steps=2")
     assert ended.status == 0, ended.err
-    assert (run_dir / "metrics.csv").is_file()
+    assert (run_dir / "csv" / "version_0" / "metrics.csv").is_file()
     assert list(run_dir.glob("events.out.tfevents.*"))
 
 
 @pytest.mark.parametrize("logger", ["wandb", "mlflow"])
 def test_a_logger_that_is_not_installed_is_named(logger: str, command: Any) -> None:
-    if logger in {"wandb", "mlflow"} and _installed(logger):
+    if find_spec(logger):
         pytest.skip(f"{logger} is installed here")
     ended = command("train", *TINY, f"logger={logger}")
     assert ended.status == 1
     assert f"logger={logger}: expected the package {logger} to be installed" in ended.err
     assert f"pip install {logger}" in ended.err
-
-
-def _installed(package: str) -> bool:
-    from importlib.util import find_spec
-
-    return find_spec(package) is not None
 
 
 class TestDebug:
@@ -325,3 +324,52 @@ def test_biases_and_normalizations_can_go_without_decay(make_recognizer: Any) ->
     for name, parameter in recognizer.named_parameters():
         is_weight = "weight" in name and parameter.ndim > 1
         assert (id(parameter) in decayed) == is_weight, name
+
+
+def test_the_keys_that_a_resumed_run_may_change_are_those_of_the_comment() -> None:
+    text = (ROOT / "conf" / "train.yaml").read_text(encoding="utf-8")
+    (comment,) = re.findall(r"((?:#.*\n)+)resume: null", text)
+    named = set(re.findall(r"\b(?:trainer|data)\.[a-z_]+[a-z]", comment))
+    assert named == set(CHANGEABLE)
+
+
+def run_in_a_process(process: Any, *settings: str) -> Any:
+    path = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
+    return process(ROOT / "train.py", *TINY, *settings, PYTHONPATH=path)
+
+
+def test_a_data_worker_that_is_killed_is_a_message_and_the_state_is_saved(
+    process: Any, run_dir: Path
+) -> None:
+    kill = "+callbacks.kill={_target_: stopping.KillAt, batch: 3, which: worker}"
+    ended = run_in_a_process(process, kill, "data.num_workers=1", "trainer.max_steps=400")
+    assert ended.status == 1
+    message = ended.err.splitlines()[-1]
+    assert re.match(r"error: data worker \d+ is killed by signal: Killed: expected", message)
+    assert f"To go on: hanline train resume={run_dir / 'last.ckpt'}" in message
+    assert "Traceback" not in ended.err
+    assert load(run_dir / "last.ckpt")["global_step"] >= 3
+
+
+def test_a_process_that_is_killed_ends_the_run_with_a_message(process: Any, run_dir: Path) -> None:
+    kill = "+callbacks.kill={_target_: stopping.KillAt, batch: 3, which: rank}"
+    ended = run_in_a_process(process, kill, "trainer.devices=2", "trainer.max_steps=400")
+    assert ended.status == 1, ended.err
+    assert "error: SIGKILL ended the process of device 1" in ended.err
+    assert f"To go on: hanline train resume={run_dir / 'last.ckpt'}" in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_fewer_validation_samples_than_devices_is_a_message(process: Any) -> None:
+    ended = run_in_a_process(process, "trainer.devices=3")
+    assert ended.status == 1
+    assert "there are 3 devices and 2 samples" in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_a_model_that_reads_nothing_is_warned_of_with_the_cause(command: Any) -> None:
+    often = ["trainer.max_steps=40", "trainer.val_check_interval=10", "optimizer.lr=0.003"]
+    ended = command("train", *TINY, *often, "callbacks.blank_warning.validations=2")
+    assert ended.status == 0, ended.err
+    assert "the last 2 validations read almost nothing but empty texts" in ended.out
+    assert "The validation loss " in ended.out

@@ -62,7 +62,7 @@ class Metric(ABC):
         unit: what follows a value in prose, with a space before it where one belongs.
         decimals: digits after the point in prose and tables.
         direction: ``max`` if higher is better, ``min`` if lower is.
-        sums: names of what is summed, in the order in which :meth:`add` gives it.
+        sums: the sums by name, in the order of :meth:`add`.
         needs_losses: whether ``Readings.losses`` must be there.
     """
 

@@ -1,4 +1,4 @@
-"""What happens if the loss or the gradient is not finite."""
+"""The choice between stopping and skipping steps if the loss is not finite."""
 
 import logging
 from collections.abc import Sequence
