@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from hanline import __version__
+from hanline.metrics.registry import metrics
 from hanline.models.recognizer import Recognizer
 from hanline.training.errors import TrainingDivergedError
 from hanline.training.parameter_groups import Decay, parameter_groups
@@ -85,7 +86,7 @@ class RecognizerModule(pl.LightningModule):
         for name, value in values.items():
             self.log(f"validation/{name}", value, rank_zero_only=False)
         self.metrics.reset()
-        self.measured = values | {"step": self.global_step}
+        self.measured = {name: values[name] for name in metrics()} | {"step": self.global_step}
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Make the optimizer and the scheduler, which counts steps."""
