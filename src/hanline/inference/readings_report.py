@@ -1,4 +1,4 @@
-"""Readings as a table on the screen, and as ``readings.tsv`` and ``readings.jsonl``."""
+"""Readings as a table on the screen, as ``readings.tsv`` and as ``readings.jsonl``."""
 
 import json
 import sys
@@ -21,8 +21,8 @@ def print_readings(
 
     Args:
         paths: the images.
-        readings: what was read in each.
-        labels: what is known to stand in some of them; a wrong reading is marked.
+        readings: one for each image.
+        labels: the known texts, by path; a wrong reading is red.
     """
     table = Table(box=None, pad_edge=False)
     table.add_column("path", no_wrap=True)
@@ -43,7 +43,7 @@ def print_readings(
         table.add_row(*row)
     console = Console()
     if not console.is_terminal:
-        # A log has no width of its own, and a cut path or reading is worth nothing.
+        # A log has no width, and a cut path or reading is useless.
         unlimited = console.options.update(width=sys.maxsize)
         console.width = max(1, console.measure(table, options=unlimited).maximum)
     console.print(table)
@@ -52,7 +52,7 @@ def print_readings(
 def write_readings(
     folder: Path, paths: Sequence[str], readings: Sequence[Reading]
 ) -> tuple[Path, Path]:
-    """Write ``readings.tsv`` and ``readings.jsonl`` into a folder; the two paths.
+    """Write ``readings.tsv`` and ``readings.jsonl`` into a folder; return the two paths.
 
     Raises:
         HanlineError: they cannot be written there.
@@ -61,7 +61,7 @@ def write_readings(
     records = []
     for path, reading in zip(paths, readings, strict=True):
         fields = (path, reading.text, f"{reading.confidence:.6f}", reading.problem)
-        # What a path may hold, but a table not: the ends of lines and of fields.
+        # A path may hold line ends and tabs, a table's field may not.
         plain = (" ".join(field.splitlines()).replace("\t", " ") for field in fields)
         rows.append("\t".join(plain) + "\n")
         record = {
