@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 
+from hanline.cli.command_line import arguments
 from hanline.cli.hydra_app import fail
 from hanline.errors import HanlineError
 from hanline.formats.dtrb_cli import SCRIPTS, Translation, translate
@@ -20,7 +21,7 @@ With --run the commands are run, too. What an option of DTRB's became is printed
 
 def main() -> None:
     """Translate the command line, print it, and run it if that is asked."""
-    words = sys.argv[1:]
+    words = arguments()
     if not words or words[0] in ("-h", "--help"):
         print(USAGE)
         return

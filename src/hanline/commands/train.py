@@ -13,8 +13,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from hanline.cli.command_line import arguments, set_arguments
 from hanline.cli.config_check import check_config
-from hanline.cli.hydra_app import CONF, fail, is_first_process, plain, quiet_others, run
+from hanline.cli.configs import command_file
+from hanline.cli.hydra_app import fail, is_first_process, plain, quiet_others, run
 from hanline.data.datamodule import TextImageData
 from hanline.data.images import ImageFormat
 from hanline.errors import HanlineError
@@ -32,6 +34,8 @@ from hanline.training.weight_transfer import finetune_from
 logger = logging.getLogger(__name__)
 CONFIG = "config.yaml"
 WORKER = "--worker"
+# A run that ends within the hour on two processor cores.
+WITHOUT_ARGUMENTS = ("experiment=headline_quick",)
 
 
 @dataclass
@@ -41,6 +45,7 @@ class Settings:
     seed: int
     image: ImageFormat
     max_label_length: int
+    name: str
     finetune_from: str | None
     resume: str | None
     run_dir: str
@@ -48,16 +53,17 @@ class Settings:
 
 def main() -> None:
     """Compose the configuration and train."""
-    if sys.argv[1:2] == [WORKER]:
+    given = arguments()
+    if given[:1] == [WORKER]:
         # One of several processes on this machine: the first has composed the configuration. It
         # also has the exit status: Lightning kills it if another process ends with one before it.
         with suppress(TrainingStopped):
             try:
-                train(DictConfig(OmegaConf.load(sys.argv[2])))
+                train(DictConfig(OmegaConf.load(given[1])))
             except HanlineError as error:
                 fail(str(error))
         return
-    run("train", Settings, compose_and_train)
+    run("train", Settings, compose_and_train, without_arguments=WITHOUT_ARGUMENTS)
 
 
 def compose_and_train(config: DictConfig) -> float | None:
@@ -76,7 +82,7 @@ def compose_and_train(config: DictConfig) -> float | None:
         write_text(run_dir / CONFIG, OmegaConf.to_yaml(config))
     # Lightning starts its processes with this command line. Left to itself it would have each of
     # them compose the configuration again, a whole sweep even.
-    sys.argv = [__file__, WORKER, str(run_dir / CONFIG)]
+    set_arguments([WORKER, str(run_dir / CONFIG)], program=__file__)
     HydraConfig.instance().cfg = None
     try:
         return train(config)
@@ -175,7 +181,7 @@ def resumed(config: DictConfig) -> DictConfig:
         del former.callbacks[name]
     former.resume = str(checkpoint)
     # It comes from a file, which may have been edited.
-    check_config(former, CONF / "train.yaml", Settings)
+    check_config(former, command_file("train"), Settings)
     recognizer = make_recognizer(former, instantiate(former.charset))
     check_state(checkpoint, recognizer.spec, former.trainer.max_steps)
     return former
