@@ -139,7 +139,7 @@ def _no_choice(group: str, choice: str, options: Iterable[str]) -> str:
 
 def _hint_for_key(key: str, own_file: Path) -> str:
     """Return what an unknown key may have been meant as, as the middle of a sentence."""
-    known = _all_keys(own_file)
+    known = all_keys(own_file)
     now = new_key(key, known)
     return f", and its name is {now} now" if now else _owners(key, own_file) or nearest(key, known)
 
@@ -245,7 +245,7 @@ def _no_node(path: str, value: Any, own_file: Path) -> str:
             f"{path}={_shown(value)}: expected keys of its own{nearest(str(value), known)}. "
             f"Choose it as {group}=…, where … is one of {', '.join(known)}"
         )
-    keys = _all_keys(own_file)
+    keys = all_keys(own_file)
     if path in keys:
         return f"{path}={_shown(value)}: expected keys of its own. To leave it out, write ~{path}"
     hint = _hint_for_key(path, own_file)
@@ -383,7 +383,7 @@ def _without_details(error: Exception) -> str:
     return re.sub(r"\n\s*(full_key|reference_type|object_type)[:=].*", "", str(error)).strip()
 
 
-def _all_keys(own_file: Path) -> list[str]:
+def all_keys(own_file: Path) -> list[str]:
     """Return each key and group that a command takes, dotted, whichever choices are made."""
     keys = {*configs.flat("", configs.load(own_file))}
     for group in configs.command_groups(own_file):

@@ -62,8 +62,8 @@ def run(
         words += ["hydra.run.dir=.", "hydra.sweep.dir=.", "hydra/job_logging=stdout"]
     set_arguments(words)
     try:
-        folder = str(command_file(name).parent)
-        hydra.main(version_base="1.3", config_path=folder, config_name=name)(job)()
+        # The files of other packages are found by Hydra's search path.
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(job)()
     except KeyboardInterrupt:
         print("stopped by Ctrl-C", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
