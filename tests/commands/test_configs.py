@@ -81,12 +81,25 @@ def test_every_architecture_of_dtrb_has_a_preset():
     assert {preset for _, preset in PAPERS.values()} <= {*DTRB}
 
 
-@pytest.mark.parametrize("name", [*presets(), *choices("model")])
+def test_a_presets_name_is_its_stages():
+    for name in presets().keys() - PAPERS.keys():
+        assert "_".join(stages_of(name).values()) == name
+    assert all([*stages_of(name)] == [*STAGES] for name in choices("model"))
+
+
+# Each choice of each stage, in a preset without a file, and the presets with one.
+COMPOSED = [
+    "_".join({**stages_of("none_vgg_none_ctc"), stage: choice}.values())
+    for stage in STAGES
+    for choice in choices(f"model/{stage}")
+] + choices("model")
+
+
+@pytest.mark.parametrize("name", sorted({*COMPOSED}))
 def test_a_preset_composes_the_stages_of_its_name(name):
     model = composed(f"model={name}").model
     for stage, choice in stages_of(name).items():
         assert model[stage]._target_ == target(stage, choice)
-    assert [*stages_of(name)] == [*STAGES]
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -8,7 +8,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
-from hanline.cli.configs import CONF
+from hanline.cli.hydra_app import CONF
 
 ROOT = Path(__file__).parents[2]
 DEMO = "demo_output"

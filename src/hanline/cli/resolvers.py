@@ -15,7 +15,12 @@ def register_resolvers() -> None:
 
 
 def model_name() -> str:
-    """Return the word that the user has chosen the model by, or the stages if one was swapped."""
+    """Return the word that chose the model, or its stages joined if one was swapped.
+
+    A configuration that is composed outside a command has no chosen words. Its name is "run".
+    """
+    if not HydraConfig.initialized():
+        return "run"
     chosen = HydraConfig.get().runtime.choices
     stages = {stage: chosen[f"model/{stage}"] for stage in STAGES}
     return (
