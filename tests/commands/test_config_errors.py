@@ -7,6 +7,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from hanline.cli import renamed
+from hanline.cli.command_line import with_keys
 from hanline.cli.config_check import all_keys, literal, nearest
 from hanline.cli.hydra_app import CONF, run
 from hanline.commands import evaluate, pack, predict, synthesize, train
@@ -286,6 +287,40 @@ def test_values_that_are_swept_are_left_alone(monkeypatch, tmp_path, hydra_apart
     monkeypatch.setattr(sys, "argv", ["hanline", "-m", "seed=1,2", "finetune_from=a.ckpt,b.ckpt"])
     run("train", train.Settings, lambda config: given.append((config.seed, config.finetune_from)))
     assert given == [(1, "a.ckpt"), (1, "b.ckpt"), (2, "a.ckpt"), (2, "b.ckpt")]
+
+
+def test_a_training_without_settings_is_a_small_one_and_says_so(
+    monkeypatch, tmp_path, hydra_apart, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["hanline"])
+    configs = []
+    words = train.WITHOUT_ARGUMENTS
+    run("train", train.Settings, configs.append, without_arguments=words)
+    assert f"no settings given: hanline train {words[0]}" in capsys.readouterr().out
+    assert configs[0].trainer.max_steps < 10_000
+    assert "estimate" in configs[0].callbacks
+    assert Path(configs[0].run_dir).parts[:2] == ("saved_models", configs[0].name)
+
+
+def test_settings_of_a_machine_come_before_those_of_the_command_line(settled):
+    Path("mine/local").mkdir(parents=True)
+    Path("mine/local/default.yaml").write_text(
+        "# @package _global_\ndata:\n  num_workers: 3\n  batch_size: 5\n", encoding="utf-8"
+    )
+    config = settled("train", "--config-dir", "mine", "data.batch_size=7")
+    assert (config.data.num_workers, config.data.batch_size) == (3, 7)
+
+
+def test_first_words_without_keys_get_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    keys = ("source", "file")
+    assert with_keys(["dtrb", "a.pth", "x=1"], keys) == ["source=dtrb", "file=a.pth", "x=1"]
+    assert with_keys(["dtrb", "x=1"], keys) == ["source=dtrb", "x=1"]
+    assert with_keys(["-m", "dtrb"], keys) == ["-m", "dtrb"]
+    assert with_keys([], keys) == []
+    Path("lr=1.pth").touch()
+    assert with_keys(["dtrb", "lr=1.pth"], keys) == ["source=dtrb", "file=lr=1.pth"]
 
 
 def test_nearest_knows_a_key_by_its_last_part():

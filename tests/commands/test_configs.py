@@ -44,9 +44,7 @@ def choices(group):
 def composed(*overrides, name="train"):
     """The configuration, held against what reads it; what it lacks is given."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose(
-            name, [*overrides, *(["run_dir=run", "name=run"] if name == "train" else [])]
-        )
+        config = compose(name, [*overrides, *(["run_dir=run"] if name == "train" else [])])
     for key in OmegaConf.missing_keys(config):
         listed = key == "corpus.files"
         OmegaConf.update(config, key, ["given.txt"] if listed else "given")
@@ -249,7 +247,7 @@ def test_every_experiment_makes_a_model(name):
 @pytest.mark.parametrize("name", choices("sweep"))
 def test_every_sweep_varies_keys_of_the_default_model(name):
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        overrides = [f"sweep={name}", "hydra.runtime.output_dir=x", "name=x"]
+        overrides = [f"sweep={name}", "hydra.runtime.output_dir=x"]
         config = compose("train", overrides, return_hydra_config=True)
     assert config.hydra.mode.name == "MULTIRUN"
     for key in config.hydra.sweeper.params:

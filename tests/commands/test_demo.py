@@ -31,7 +31,7 @@ def composed(line):
     name, *arguments = shlex.split(line)[1:]
     overrides = [word for word in arguments if not word.startswith("hydra.")]
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose(name, [*overrides, *(["name=x", "run_dir=x"] if name == "train" else [])])
+        return compose(name, [*overrides, *(["run_dir=x"] if name == "train" else [])])
 
 
 def test_the_words_that_the_demo_reads_are_not_in_its_training():
@@ -53,5 +53,5 @@ def test_make_clean_removes_what_is_rendered():
     recipe = (ROOT / "Makefile").read_text(encoding="utf-8").partition("\nclean:")[2]
     with initialize_config_dir(str(CONF), version_base="1.3"):
         for data in ("synthetic", "online"):
-            config = compose("train", [f"data={data}", "name=x", "run_dir=x"])
+            config = compose("train", [f"data={data}", "run_dir=x"])
             assert config.data.rendered_dir in recipe.split()
