@@ -1,5 +1,6 @@
 """What a user gets wrong on the command line or in a file of overrides, and is told."""
 
+import itertools
 import sys
 from pathlib import Path
 
@@ -146,19 +147,17 @@ def test_keys_that_are_handed_on_are_checked(arguments, named, nearest_word, ref
     assert nearest_word in message.replace(named, "", 1)
 
 
-@pytest.mark.parametrize("old, new", renamed.KEYS.items())
 @pytest.mark.parametrize("name", SETTINGS)
-def test_a_renamed_key_is_refused_with_its_new_name(name, old, new, refused):
+def test_a_renamed_key_is_refused_with_its_new_name(name, refused):
     own_file = CONF / f"{name}.yaml"
     needed = [f"{key}=x" for key in OmegaConf.missing_keys(OmegaConf.load(own_file))]
     known = all_keys(own_file)
-    for key in known:
+    for (old, new), key in itertools.product(renamed.KEYS.items(), known):
         was = f"{key.removesuffix(new)}{old}"
         if (key == new or key.endswith(f".{new}")) and was not in known:
-            for sign in ("", "+"):
-                message = refused(name, *needed, f"{sign}{was}=x")
-                assert f"{was!r}: expected" in message
-                assert f"its name is {key} now" in message
+            message = refused(name, *needed, f"{was}=x")
+            assert f"{was!r}: expected" in message
+            assert f"its name is {key} now" in message
 
 
 def test_a_renamed_group_is_refused_with_its_new_name(refused):
@@ -227,7 +226,7 @@ EXPERIMENTS = {
     ),
     "wrong value": ("data:\n  batch_size: many\n", "data.batch_size=many", "integer"),
     "misspelt group": ("defaults:\n  - override /modle: crnn\n", "'modle'", "model"),
-    "misspelt choice": ("defaults:\n  - override /model: crn\n", "'crn'", "crnn"),
+    "misspelt choice": ("defaults:\n  - override /model: crn\n", "model=crn", "crnn"),
     "no yaml": ("data: [\n", "wrong.yaml", "line 3"),
 }
 
