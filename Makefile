@@ -6,7 +6,7 @@ SMALL := .venv/.small_installed
 INSTALLED := .venv/.installed
 BENCH := .venv/.bench_installed
 
-.PHONY: help demo crawl-demo test test-fast lint bench clean
+.PHONY: help demo crawl-demo test test-fast test-processor lint bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -22,7 +22,7 @@ demo: $(SMALL)  ## from nothing to a reading: render, train, read unseen words
 	@echo "made: the datasets in data/rendered, the run in demo_output/run, the words in demo_output/words"
 
 crawl-demo: $(INSTALLED)  ## two days of crawling a news site on this machine; about 10 seconds
-	$(BIN)/python crawler/demo.py
+	$(BIN)/python examples/crawl_demo.py
 
 # One thread each: more of them than there are cores wait for one another, ten times as long.
 test: lint  ## everything that must hold: style, types, tests
@@ -30,6 +30,12 @@ test: lint  ## everything that must hold: style, types, tests
 
 test-fast: $(INSTALLED)  ## the tests that take no other process and no training; about a minute
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+# These two make any x86 processor one without AVX-512, as most are.
+test-processor: export ONEDNN_MAX_CPU_ISA := AVX2
+test-processor: export ATEN_CPU_CAPABILITY := avx2
+test-processor: $(INSTALLED)  ## the tests that depend on the processor, on one with AVX2 alone; about a minute
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m processor
 
 bench: $(BENCH)  ## every benchmark; DTRB=path of a checkout to compare with
 	$(BIN)/python benchmarks/all.py $(if $(DTRB),--dtrb $(DTRB))
@@ -49,8 +55,8 @@ $(SMALL): pyproject.toml constraints.txt
 	touch $(SMALL)
 
 # trdg pins a version of arabic-reshaper that pip refuses since 24.1; its requirements are in [dev].
-$(INSTALLED): $(SMALL)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+$(INSTALLED): $(SMALL) crawler/pyproject.toml
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]' -e crawler
 	$(BIN)/python -m pip install --quiet -c constraints.txt --no-deps trdg
 	touch $(INSTALLED)
 

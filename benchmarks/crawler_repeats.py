@@ -13,16 +13,13 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "crawler"))
-
-from demo_news import invented_words
-from headlines.items import Headline, Page
-from headlines.output import write_all, write_day
-from headlines.store import Store
 from rich.console import Console
 from rich.table import Table
 
 from hanline.system.progress import progress
+from hanline_crawler.items import Headline, Page
+from hanline_crawler.output import write_all, write_day
+from hanline_crawler.store import Store
 
 DAY = "2026-03-02"
 THRESHOLD = 90.0
@@ -81,7 +78,7 @@ def build(folder: Path, count: int) -> float:
         left = count
         while left:
             size = min(left, CHUNK)
-            taken = store.take_over([(news.headline(), "") for _ in range(size)])
+            taken = store.add_texts([(news.headline(), "") for _ in range(size)])
             left -= len(taken)
             advance(len(taken))
     return time.monotonic() - began
@@ -174,6 +171,13 @@ class News:
         else:
             words[i] = f"'{words[i]}'"
         return " ".join(words)
+
+
+def invented_words(count: int, seed: int = 0) -> list[str]:
+    """Words of two to four syllables, for headlines by the million that are not alike."""
+    rng = random.Random(seed)
+    syllables = [chr(code) for code in range(ord("가"), ord("힣"), 7)]
+    return ["".join(rng.choices(syllables, k=rng.choice((2, 2, 3, 3, 4)))) for _ in range(count)]
 
 
 if __name__ == "__main__":

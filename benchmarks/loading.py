@@ -34,6 +34,7 @@ from word_images import (
 
 from hanline.commands.train import quiet_lightning
 from hanline.data.datamodule import TextImageData
+from hanline.data.dataset import LMDBDataset
 
 Loader = Callable[[], Iterator[Any]]
 WORKERS = 2
@@ -110,8 +111,8 @@ def hanline_loader(path: Path, batch_size: int, workers: int, cache_pixels: str 
     config = composed(
         "train",
         "data=lmdb",
-        f"data.train_dir={path}",
-        f"data.validation_dir={path}",
+        f"data.train.dir={path}",
+        f"data.validation.dir={path}",
         f"data.batch_size={batch_size}",
         f"data.num_workers={workers}",
         f"data.cache_pixels={cache_pixels}",
@@ -126,7 +127,8 @@ def hanline_loader(path: Path, batch_size: int, workers: int, cache_pixels: str 
         max_steps=10**9, logger=False, enable_checkpointing=False, accelerator="cpu"
     )
     # Where the disk has too little room there are none.
-    assert all(group.ready for group in data.train_groups) == (cache_pixels == "null")
+    cached = [isinstance(g.samples, LMDBDataset) and g.samples.pixels for g in data.train_groups]
+    assert all(cached) == (cache_pixels == "null")
     loader = data.train_dataloader()
     return lambda: iter(loader)
 

@@ -24,8 +24,9 @@ from word_images import (
     write_lmdb,
 )
 
-from hanline.data.dataset import LabelRules, LMDBDataset
+from hanline.data.dataset import LMDBDataset
 from hanline.data.images import ImageFormat
+from hanline.data.labels import LabelRules
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,7 +67,7 @@ def write_labels(path: Path, count: int) -> Path:
 def opening(path: Path) -> float:
     """Labels a second of opening the set as it is."""
     start = time.perf_counter()
-    rules = LabelRules(charset(), MAX_LENGTH, lowercase=False, unfit="skip")
+    rules = LabelRules(charset(), MAX_LENGTH, lowercase=False, invalid="skip")
     dataset = LMDBDataset([path], ImageFormat(HEIGHT, WIDTH, 1, keep_ratio=False), rules)
     return len(dataset) / (time.perf_counter() - start)
 

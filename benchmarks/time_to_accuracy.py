@@ -154,7 +154,7 @@ def run_quietly(command: Sequence[str]) -> None:
 def own_command(folder: Path, overrides: Iterable[str]) -> list[str]:
     return [
         *(sys.executable, "-m", "hanline.commands.train", *MODEL, *files(folder)),
-        *(f"data.train_dir={folder / 'train'}", f"data.validation_dir={folder / 'validation'}"),
+        *(f"data.train.dir={folder / 'train'}", f"data.validation.dir={folder / 'validation'}"),
         *(f"hydra.run.dir={folder / 'run'}", *overrides),
     ]
 

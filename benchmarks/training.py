@@ -28,7 +28,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hanline.cli.hydra_app import CONF
 from hanline.commands.train import make_recognizer
-from hanline.data.dataset import Batch
+from hanline.data.base import Batch
 from hanline.models.precision import best_precision
 from hanline.models.recognizer import Recognizer
 from hanline.system.malloc import keep_freed_memory

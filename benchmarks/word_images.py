@@ -17,8 +17,8 @@ from omegaconf import DictConfig
 
 from hanline.cli.hydra_app import CONF
 from hanline.data.image_folder import FolderWriter
-from hanline.data.lmdb_store import LMDBWriter
-from hanline.synthesis.dataset_renderer import Synthesis
+from hanline.data.lmdb_writer import LMDBWriter
+from hanline.synthesis.dataset_renderer import DatasetRenderer
 from hanline.text.charset import Charset
 
 Samples = Sequence[tuple[bytes, str]]
@@ -45,9 +45,9 @@ def charset() -> Charset:
 
 
 @cache
-def drawn_with(renderer: str = "broadcast") -> Synthesis:
+def drawn_with(renderer: str = "broadcast") -> DatasetRenderer:
     """A look in the bundled fonts, so that every machine draws the same."""
-    config = composed("train", f"synthesis={renderer}", "synthesis.fonts=bundled")
+    config = composed("train", f"renderer={renderer}", "synthesis.fonts=bundled")
     return instantiate(config.synthesis, characters=charset().characters)
 
 

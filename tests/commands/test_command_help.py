@@ -82,7 +82,7 @@ def test_the_choices_inside_a_choice_are_marked(capsys):
         "model/feature_extraction": "vgg",
         "model/sequence_modeling": "bilstm",
         "model/prediction": "ctc",
-        "synthesis/renderer": "broadcast",
+        "renderer": "broadcast",
     }.items():
         part = listed.partition(f"\n  {group}\n")[2].partition("\n\n")[0]
         assert re.findall(r"^   \* (\S+)", part, re.MULTILINE) == [choice]

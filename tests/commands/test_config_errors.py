@@ -16,7 +16,7 @@ from hanline.commands import evaluate, pack, predict, synthesize, train
 # The keys of a class that takes ``**kwargs``, and of a group without a target.
 HANDED_ON = {
     "misspelt key": (["+data.batch_sise=3"], "data.batch_sise", "data.batch_size"),
-    "key of the class": (["+data.min_word=3"], "data.min_word", "data.min_words"),
+    "misspelt key of a source": (["+data.train.text=3"], "data.train.text", "data.train.texts"),
     "wrong value": (["data.batch_size=many"], "data.batch_size=many", "integer"),
     "misspelt key of paths": (["+paths.data_dri=x"], "paths.data_dri", "paths.data_dir"),
     "number for a path": (["paths.data_dir=3"], "paths.data_dir=3", "string"),
@@ -51,7 +51,7 @@ WRONG = {
     "choice that is a number": (["optimizer=3"], "optimizer=3", "adamw"),
     "choice that is null": (["callbacks=null"], "callbacks=null", "default"),
     "choice with a dot": (["model.prediction=atn"], "model.prediction=atn", "attn"),
-    "choice with a dot in a target": (["synthesis.renderer=trd"], "synthesis.renderer", "trdg"),
+    "choice with a dot in a target": (["renderer=trd"], "renderer", "trdg"),
     "stage that is null": (["model.prediction=null"], "model.prediction=null", "attn, ctc"),
     "callback that is null": (["callbacks.last=null"], "callbacks.last", "~callbacks.last"),
     "word for a number": (["data.batch_size=abc"], "data.batch_size=abc", "integer"),
@@ -72,7 +72,7 @@ WRONG = {
     "no value": (["data.batch_size"], "'data.batch_size'", "key=value"),
     "unclosed list": (["data.batch_size=[1"], "'data.batch_size=[1'", "key=value"),
     "no key": (["=3"], "override ''", ""),
-    "unknown reference": (["data.train_dir=${nope}"], "data.train_dir", "nope"),
+    "unknown reference": (["data.train.dir=${nope}"], "data.train.dir", "nope"),
     "unknown reference to a folder": (["hydra.run.dir=${nope}"], "nope", ""),
     "choice without its file": (["charset=file"], "charset.path", "charset.path=…"),
     "unknown target": (["optimizer._target_=torch.optim.SGDD"], "optimizer._target_", "SGDD"),
@@ -160,6 +160,13 @@ def test_a_renamed_key_is_refused_with_its_new_name(name, refused):
             assert f"its name is {key} now" in message
 
 
+@pytest.mark.parametrize("was, now", renamed.MOVED.items())
+def test_a_key_that_has_moved_is_refused_with_its_place(was, now, refused):
+    message = refused("train", "data=lmdb" if "train" in now else "data=online", f"{was}=3")
+    assert f"{was!r}: expected" in message
+    assert f"its name is {now} now" in message
+
+
 def test_a_renamed_group_is_refused_with_its_new_name(refused):
     message = refused("train", "schedule=step_decay")
     assert "its name is scheduler now" in message
@@ -180,7 +187,7 @@ def last_message(err: str) -> str:
         ("predict", [], "image_dir"),
         ("evaluate", ["checkpoint=x"], "dataset"),
         ("pack", ["gt=x"], "output"),
-        ("train", ["data=lmdb"], "data.train_dir"),
+        ("train", ["data=lmdb"], "data.train.dir"),
         ("train", ["corpus=files"], "corpus.files"),
     ],
 )
@@ -219,10 +226,10 @@ EXPERIMENTS = {
         "callbacks.reading_grid.images",
     ),
     "misspelt key of a renderer among others": (
-        "defaults:\n  - override /synthesis: mixed\n"
-        "synthesis:\n  renderer:\n    renderers:\n      trdg:\n        blurr: 3\n",
-        "'synthesis.renderer.renderers.trdg.blurr'",
-        "synthesis.renderer.renderers.trdg.blur",
+        "defaults:\n  - override /renderer: mixed\n"
+        "renderer:\n  renderers:\n    trdg:\n      blurr: 3\n",
+        "'renderer.renderers.trdg.blurr'",
+        "renderer.renderers.trdg.blur",
     ),
     "wrong value": ("data:\n  batch_size: many\n", "data.batch_size=many", "integer"),
     "misspelt group": ("defaults:\n  - override /modle: crnn\n", "'modle'", "model"),

@@ -71,7 +71,7 @@ def test_the_rest_is_read_when_something_cannot_be(demo, words, checkpoint, comm
     table = rows(tmp_path)[1:]
     assert [row[1] for row in table] == [words[0], "", "", *words[3:]]
     assert [bool(row[3]) for row in table] == [False, True, True] + [False] * 7
-    assert "not read: no image, or of a format that Pillow does not know" in ended.out
+    assert "not read: no image of a known format (JPEG" in ended.out
     assert "not read: damaged image" in ended.out
     jsonl = (tmp_path / "readings.jsonl").read_text(encoding="utf-8").splitlines()
     assert len(jsonl) == 10

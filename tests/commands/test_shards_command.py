@@ -4,8 +4,8 @@ import shlex
 
 import pytest
 
-from hanline.data.lmdb_store import LMDBStore, find_sets
-from hanline.data.shards import complete
+from hanline.data.lmdb_store import LMDBStore, find_datasets
+from hanline.data.shards import check_shards_complete
 from hanline.errors import HanlineError
 
 LOOK = ("synthesis.fonts=bundled", "charset=corpus", "synthesis.processes=1")
@@ -25,7 +25,7 @@ def hanline(process):
 def samples(folder):
     return [
         sample
-        for path in complete(folder, find_sets(folder))
+        for path in check_shards_complete(folder, find_datasets(folder))
         for sample in LMDBStore(path).read(range(len(LMDBStore(path))))
     ]
 
@@ -49,7 +49,7 @@ def test_what_one_job_refuses_is_told_and_the_others_go_on(hanline, tmp_path):
         "error: synthesis.shard is 3: it takes 0 to 2, since synthesis.shards is 3\n"
     )
     assert "Traceback" not in ended.err
-    assert [path.name for path in find_sets(tmp_path)] == ["shard-00001-of-00003"]
+    assert [path.name for path in find_datasets(tmp_path)] == ["shard-00001-of-00003"]
     with pytest.raises(HanlineError) as refused:
         samples(tmp_path / "set")
     ended = hanline(*shlex.split(str(refused.value).partition("make them: hanline ")[2]))

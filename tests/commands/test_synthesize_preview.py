@@ -18,6 +18,19 @@ def test_a_page_of_samples(command, tmp_path, monkeypatch):
     assert len(colors) > 50
 
 
+def test_boxes_are_marked_on_a_page(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pages = []
+    for boxes in ("true", "false"):
+        arguments = ("synthesis.fonts=bundled", "charset=corpus", "samples=5", f"boxes={boxes}")
+        ended = command("synthesize", "preview", *arguments)
+        assert ended.status == 0, ended.err
+        pages.append(Image.open("preview.png"))
+    colors = [{color for _, color in page.getcolors(1 << 24)} for page in pages]
+    assert pages[0].size == pages[1].size
+    assert (255, 0, 0) in colors[0] - colors[1]
+
+
 def test_a_set_needs_a_place(command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     ended = command("synthesize", "synthesis.fonts=bundled")

@@ -2,19 +2,16 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "crawler"))
-
-from crawling import CRAWLER, WORLD, Site, run_crawl
+from crawling import EXAMPLES, WORLD, Site, run_crawl
 
 
 @pytest.fixture(scope="session")
 def running_site():
     server = subprocess.Popen(
-        [sys.executable, str(CRAWLER / "demo_server.py")],
+        [sys.executable, "-m", "news_site"],
+        cwd=EXAMPLES,
         stdout=subprocess.PIPE,
         text=True,
         encoding="utf-8",

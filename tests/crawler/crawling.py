@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.request import Request, urlopen
 
-from demo_news import SECTIONS, DemoNews
+from hanline_crawler.cleaning import HeadlineCleaning
+from news_site.news import SECTIONS, News
 
-from hanline.text.cleaning import HeadlineCleaning
-
-CRAWLER = Path(__file__).parents[2] / "crawler"
+ROOT = Path(__file__).parents[2]
+CRAWLER = ROOT / "crawler"
+EXAMPLES = ROOT / "examples"
 # As fast as the loopback is; everything else is as users have it.
 FAST = {
     "DOWNLOAD_DELAY": 0,
@@ -82,6 +83,7 @@ def command(site, folder, spider, *arguments, **settings):
     return line
 
 
+API_HEADERS = {"X-Naver-Client-Id": "demo-id", "X-Naver-Client-Secret": "demo-secret"}
 ENVIRONMENT = {
     **os.environ,
     "PYTHONIOENCODING": "utf-8",
@@ -111,7 +113,7 @@ WORLD = {"pages": 3, "per_page": 8}
 
 def shown(section, day=1, **world):
     """The articles of a section in the order of its pages: first the clusters above the list."""
-    articles = DemoNews(day=day, **{**WORLD, **world}).articles(section)
+    articles = News(day=day, **{**WORLD, **world}).articles(section)
     return [each for each in articles if each.cluster][:10] + articles
 
 

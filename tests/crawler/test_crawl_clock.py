@@ -1,9 +1,9 @@
 from datetime import datetime
 
 import pytest
-from headlines.clock import Clock, published_in_feed, published_on_card
 
 from hanline.errors import HanlineError
+from hanline_crawler.clock import Clock, published_in_feed, published_on_card
 
 NOW = datetime.fromisoformat("2026-03-02T00:10:30+00:00")  # 9:10:30 in Korea
 

@@ -1,12 +1,19 @@
 import subprocess
 import sys
 
-from crawling import CRAWLER, ENVIRONMENT
+from crawling import ENVIRONMENT, EXAMPLES
 
 
 def test_the_demonstration_shows_two_days(tmp_path):
     done = subprocess.run(
-        [sys.executable, str(CRAWLER / "demo.py"), "--pages", "2", "--folder", str(tmp_path)],
+        [
+            sys.executable,
+            str(EXAMPLES / "crawl_demo.py"),
+            "--pages",
+            "2",
+            "--folder",
+            str(tmp_path),
+        ],
         env=ENVIRONMENT,
         capture_output=True,
         text=True,

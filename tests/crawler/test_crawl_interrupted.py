@@ -11,7 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from crawling import CRAWLER, ENVIRONMENT, WORLD, command
 
-MOMENTS = 10
+# A few in every run, more of them with -m attack.
+MOMENTS = [10, pytest.param(19, marks=pytest.mark.attack)]
 
 
 def start(site, folder, *, script=None, **settings):
@@ -39,15 +40,16 @@ def contents(folder):
     }
 
 
-def test_killed_at_ten_random_moments_and_resumed_the_files_are_the_same(
-    site, tmp_path, whole_files
+@pytest.mark.parametrize("count", MOMENTS)
+def test_killed_at_random_moments_and_resumed_the_files_are_the_same(
+    site, tmp_path, whole_files, count
 ):
     # Pages take as long as the rest, so that there are moments between them.
     site.control(latency=0.05, **WORLD)
     rng = random.Random(3)
     # After so many of the 18 requests, and a little later: moments that do not depend on how
     # busy the machine is. 0 is while the run starts, 18 while it ends.
-    moments = [(count, rng.uniform(0, 0.1)) for count in rng.sample(range(19), MOMENTS)]
+    moments = [(requests, rng.uniform(0, 0.1)) for requests in rng.sample(range(19), count)]
 
     def killed_and_resumed(moment):
         requests, later = moment
@@ -68,21 +70,21 @@ def test_killed_at_ten_random_moments_and_resumed_the_files_are_the_same(
 
     with ThreadPoolExecutor(2) as pool:
         results = list(pool.map(killed_and_resumed, moments))
-    assert sum(killed for killed, _, _ in results) >= MOMENTS // 2
-    assert sum(went_on for _, went_on, _ in results) >= MOMENTS // 3
+    assert sum(killed for killed, _, _ in results) >= count // 2
+    assert sum(went_on for _, went_on, _ in results) >= count // 3
     for moment, (_, _, files) in zip(moments, results, strict=True):
         assert files == whole_files, f"killed after {moment[0]} requests"
 
 
 # Where the run dies, and what of its end it has done by then.
 ENDS = {
-    "in the middle of settling": ("headlines.store", "Store._write", 1, "before"),
-    "after settling, before any file": ("headlines.crawl_run", "write_day", 1, "before"),
-    "while the first file is renamed": ("headlines.output", "_replace", 1, "before"),
-    "between two files": ("headlines.output", "_replace", 2, "before"),
-    "after the files, before the report": ("headlines.crawl_run", "write_all", 1, "after"),
-    "before the job is discarded": ("headlines.job", "Job.discard", 1, "before"),
-    "while a page is kept": ("headlines.job", "Job.fresh", 20, "before"),
+    "in the middle of settling": ("hanline_crawler.store", "Store._write", 1, "before"),
+    "after settling, before any file": ("hanline_crawler.crawl_run", "write_day", 1, "before"),
+    "while the first file is renamed": ("hanline.system.files", "_replace", 1, "before"),
+    "between two files": ("hanline.system.files", "_replace", 2, "before"),
+    "after the files, before the report": ("hanline_crawler.crawl_run", "write_all", 1, "after"),
+    "before the job is discarded": ("hanline_crawler.job", "Job.discard", 1, "before"),
+    "while a page is kept": ("hanline_crawler.job", "Job.fresh", 20, "before"),
 }
 DYING = """
 import importlib, os, signal, sys

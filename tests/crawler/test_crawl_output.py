@@ -1,9 +1,9 @@
 import pytest
-from headlines.items import Headline, Page
-from headlines.output import write_all, write_day, write_lines
-from headlines.store import Store
 
 from hanline.errors import HanlineError
+from hanline_crawler.items import Headline, Page
+from hanline_crawler.output import write_all, write_day, write_lines
+from hanline_crawler.store import Store
 
 
 def test_files_are_utf_8_with_plain_line_ends(tmp_path):

@@ -1,13 +1,19 @@
+import subprocess
+import sys
 from dataclasses import fields, replace
+from pathlib import Path
 
 import pytest
-from headlines import settings as defaults
-from headlines.crawl_run import cleaning_of, clock_of, store_of
+from crawling import CRAWLER
+from hydra import compose, initialize_config_dir
 from scrapy.settings import Settings
 
 from hanline.errors import HanlineError
 from hanline.text.charset import named_charset
-from hanline.text.cleaning import HeadlineCleaning
+from hanline.text.corpus import read_headlines
+from hanline_crawler import settings as defaults
+from hanline_crawler.cleaning import HeadlineCleaning
+from hanline_crawler.crawl_run import cleaning_of, clock_of, store_of
 
 KOREAN = frozenset(named_charset("korean").characters)
 
@@ -70,6 +76,22 @@ def test_a_value_that_no_setting_has_is_refused(name):
     with pytest.raises(HanlineError, match="sometimes"):
         clock_of(settings(**{name: "sometimes"}))
         cleaning_of(settings(**{name: "sometimes"}))
+
+
+def test_the_folder_is_the_same_from_every_working_directory(tmp_path, monkeypatch):
+    monkeypatch.setenv("HANLINE_HEADLINES", str(tmp_path / "headlines"))
+    (tmp_path / "headlines").mkdir()
+    line = [sys.executable, "-m", "scrapy", "settings", "--get", "HEADLINES_FOLDER"]
+    crawled = subprocess.run(line, cwd=CRAWLER, capture_output=True, text=True, encoding="utf-8")
+    folder = Path(crawled.stdout.strip())
+    assert folder == tmp_path / "headlines"
+    with pytest.raises(HanlineError, match=r"corpus\.files=crawled: expected"):
+        list(read_headlines(["crawled"]))
+    (folder / "headlines.txt").write_text("가람은행 착공\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    with initialize_config_dir(str(CRAWLER.parent / "conf"), version_base=None):
+        corpus = compose("train", overrides=["corpus=crawled"]).corpus
+    assert list(read_headlines(corpus.files)) == ["가람은행 착공"]
 
 
 def test_every_cleaning_setting_is_a_rule():

@@ -2,12 +2,12 @@ import sqlite3
 from collections import Counter
 
 import pytest
-from demo_news import SECTIONS, DemoNews
-from headlines.items import Headline, Page
-from headlines.near_repeats import likeness, outline
-from headlines.store import Store
 
 from hanline.errors import HanlineError
+from hanline_crawler.items import Headline, Page
+from hanline_crawler.near_repeats import likeness, outline
+from hanline_crawler.store import Store
+from news_site.news import SECTIONS, News
 
 DAY, NEXT_DAY = "2026-03-02", "2026-03-03"
 
@@ -85,7 +85,7 @@ def test_headlines_taken_in_while_near_repeats_were_off_are_found_once_they_are_
 
 
 def test_the_index_finds_what_comparing_each_with_each_finds(store):
-    articles = DemoNews(pages=3).articles("it") + DemoNews(pages=2).articles("economy")
+    articles = News(pages=3).articles("it") + News(pages=2).articles("economy")
     headlines = list(dict.fromkeys(article.title for article in articles))
     kept = []
     for headline in headlines:
@@ -98,10 +98,10 @@ def test_the_index_finds_what_comparing_each_with_each_finds(store):
 
 
 def test_no_headline_depends_on_how_many_are_taken_in_at_once(tmp_path, monkeypatch):
-    headlines = [a.title for section in SECTIONS for a in DemoNews(pages=1).articles(section)]
+    headlines = [a.title for section in SECTIONS for a in News(pages=1).articles(section)]
     found = []
     for chunk in (1, 7, 10_000):
-        monkeypatch.setattr("headlines.store._CHUNK", chunk)
+        monkeypatch.setattr("hanline_crawler.store._CHUNK", chunk)
         with Store(tmp_path / f"{chunk}.sqlite", 90.0) as store:
             store.settle("one", DAY, [page(*headlines)])
             found.append((texts(store, DAY), store.counts("one")))
@@ -119,7 +119,7 @@ def test_what_was_settled_is_not_settled_again(store):
 
 
 def test_settling_is_all_or_nothing(store, monkeypatch):
-    monkeypatch.setattr("headlines.store._CHUNK", 1)
+    monkeypatch.setattr("hanline_crawler.store._CHUNK", 1)
 
     def pages():
         yield page("가 나 다", "라 마 바")
@@ -140,7 +140,7 @@ def test_nobody_writes_while_another_settles(store, tmp_path):
 
 def test_taken_over_headlines_have_their_days_and_keep_near_repeats(store):
     with store.transaction():
-        new = store.take_over([(FIRST, ""), (VARIANT, DAY), (FIRST, DAY)])
+        new = store.add_texts([(FIRST, ""), (VARIANT, DAY), (FIRST, DAY)])
     assert new == {FIRST: "", VARIANT: DAY}
     assert texts(store, DAY) == [VARIANT]
     store.settle("one", NEXT_DAY, [page(FIRST, "사 아 자", THIRD)])
@@ -171,7 +171,7 @@ def test_a_store_of_another_version_is_refused(tmp_path):
 
 
 def test_headlines_with_one_hash_stay_apart(store, monkeypatch):
-    monkeypatch.setattr("headlines.store.text_hash", lambda text: 7)
+    monkeypatch.setattr("hanline_crawler.store.text_hash", lambda text: 7)
     store.settle("one", DAY, [page("가 나 다", "라 마 바", "가 나 다")])
     store.settle("two", DAY, [page("라 마 바", "사 아 자")])
     assert texts(store, DAY) == ["가 나 다", "라 마 바", "사 아 자"]

@@ -1,8 +1,8 @@
 import pytest
-from headlines.items import Headline, Page
-from headlines.job import Job, Position, job_name
 
 from hanline.errors import HanlineError
+from hanline_crawler.items import Headline, Page
+from hanline_crawler.job import Job, Position, job_name
 
 
 def job(folder, streams=("it", "world"), spider="naver_section", day="2026-03-02"):

@@ -1,15 +1,15 @@
 import re
 
 import pytest
-from demo_news import SECTIONS, DemoNews
 
-from hanline.text.cleaning import HeadlineCleaning
+from hanline_crawler.cleaning import HeadlineCleaning
+from news_site.news import SECTIONS, News
 
 QUERY = "가온"
 
 
 def found(word, pages=40):
-    news = DemoNews(pages=pages, per_page=8)
+    news = News(pages=pages, per_page=8)
     articles = [a for section in SECTIONS for a in news.articles(section) if word in a.title]
     return sorted(articles, key=lambda article: article.age)
 

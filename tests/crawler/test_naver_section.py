@@ -4,9 +4,9 @@ from datetime import datetime
 
 import pytest
 from crawling import WORLD, expected, run_crawl, shown
-from demo_news import SECTIONS
 
-from hanline.text.cleaning import HeadlineCleaning
+from hanline_crawler.cleaning import HeadlineCleaning
+from news_site.news import SECTIONS
 
 
 @pytest.fixture(scope="module")

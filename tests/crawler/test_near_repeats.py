@@ -1,8 +1,9 @@
 import random
 
 import pytest
-from demo_news import SECTIONS, invented_headline
-from headlines.near_repeats import index_keys, likeness, outline
+
+from hanline_crawler.near_repeats import index_keys, likeness, outline
+from news_site.news import SECTIONS, invented_headline
 
 PAIRS = [
     ("새론자동차, 새솔 급행버스 추진", "새론자동차 새솔 급행버스 추진"),  # a mark

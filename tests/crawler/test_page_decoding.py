@@ -1,5 +1,6 @@
 import pytest
-from headlines.decoding import decoded
+
+from hanline_crawler.decoding import decoded
 
 TEXT = "가람은행 '청년주택' 확대…87억원 들인다"
 

@@ -1,12 +1,11 @@
 import json
 
-from demo_news import SECTIONS, DemoNews
-
-from hanline.text.cleaning import HeadlineCleaning
+from hanline_crawler.cleaning import HeadlineCleaning
+from news_site.news import SECTIONS, News
 
 
 def articles(section):
-    return DemoNews(pages=3, per_page=8).articles(section)[:40]
+    return News(pages=3, per_page=8).articles(section)[:40]
 
 
 def test_rss_and_atom_and_euc_kr_feeds(site, crawl):
@@ -29,7 +28,7 @@ def test_rss_and_atom_and_euc_kr_feeds(site, crawl):
         item = items[f"https://press.example{article.address}"]
         assert item["article_id"] == key.format(article.address)
         assert (item["section"], item["publisher"]) == (section, "가람일보")
-        assert item["published"][:16] == (DemoNews().now - article.age).isoformat()[:16]
+        assert item["published"][:16] == (News().now - article.age).isoformat()[:16]
     assert list(done.report()["sections"]) == list(feeds.values())
 
 
@@ -67,7 +66,7 @@ def test_robots_txt_is_obeyed_for_feeds(site, crawl):
 
 
 def test_the_default_feeds_are_well_formed(tmp_path):
-    from headlines import settings
+    from hanline_crawler import settings
 
     feeds = settings.RSS_FEEDS
     assert len({feed["url"] for feed in feeds}) == len(feeds) > 20

@@ -8,9 +8,9 @@ import lmdb
 import pytest
 from PIL import Image
 
-from hanline.data.lmdb_store import LMDBWriter
+from hanline.data.lmdb_writer import LMDBWriter
 from hanline.synthesis.broadcast import BroadcastRenderer
-from hanline.synthesis.dataset_renderer import Synthesis
+from hanline.synthesis.dataset_renderer import DatasetRenderer
 from hanline.synthesis.fonts import Font, FontSet, bundled_files
 
 Encode = Callable[..., bytes]
@@ -99,27 +99,27 @@ def small_disk(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def look() -> Synthesis:
+def look() -> DatasetRenderer:
     """Small and quick to draw, in one process and one bundled font."""
     renderer = BroadcastRenderer(
         height=16,
         font_size=[0.6, 0.9],
-        full_height=0.2,
-        tilt=4,
-        tilt_probability=0.3,
-        tilt_below=10,
+        full_height_probability=0.2,
+        rotation_degrees=4,
+        rotation_probability=0.3,
+        rotation_below_characters=10,
         letter_width=[0.75, 1.05],
         spacing=[-0.08, 0.02],
-        bold=0.5,
-        thickness=[0.02, 0.07],
+        bold_probability=0.5,
+        bold_thickness=[0.02, 0.07],
         edge=0.04,
         margin=[0.06, 0.3],
         shift=0.6,
         text_color=["#000000", "#404040"],
         background_color=["#CCCCCC", "#FFFFFF"],
-        light_on_dark=0.25,
+        light_on_dark_probability=0.25,
     )
-    return Synthesis(
+    return DatasetRenderer(
         renderer=renderer,
         fonts=FontSet([Font(bundled_files()[0])]),
         image_format="png",

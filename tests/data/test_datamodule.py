@@ -1,4 +1,5 @@
 import logging
+import math
 from collections import Counter
 from dataclasses import replace
 from functools import partial
@@ -8,8 +9,9 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from hanline.data.datamodule import TextImageData, select_sets
+from hanline.data.datamodule import TextImageData
 from hanline.data.lmdb_store import LMDBStore
+from hanline.data.stored import StoredSource, select_datasets
 from hanline.errors import HanlineError
 from hanline.text.charset import named_charset
 from hanline.text.corpus import Corpus
@@ -47,16 +49,16 @@ def data(tmp_path, look):
     file = tmp_path / "corpus.txt"
     file.write_text("\n".join(f"제{i} 목{i} 글{i}" for i in range(60)), encoding="utf-8")
 
-    def make(**settings):
+    def make(
+        train_dir=None, validation_dir=None, train_samples=None, validation_samples=None, **settings
+    ):
+        names = ("select_data", "batch_ratio", "usage_ratio")
+        of_source = {name: settings.pop(name) for name in names if name in settings}
         given = {
-            "train_dir": None,
-            "validation_dir": None,
+            "train": partial(StoredSource, dir=train_dir, samples=train_samples, **of_source),
+            "validation": partial(StoredSource, dir=validation_dir, samples=validation_samples),
+            "mix": [],
             "rendered_dir": str(tmp_path / "drawn"),
-            "train_samples": None,
-            "validation_samples": None,
-            "select_data": None,
-            "batch_ratio": None,
-            "total_data_usage_ratio": 1.0,
             "batch_size": 8,
             "num_workers": 0,
             "cache_pixels": False,
@@ -141,7 +143,8 @@ class TestDrawn:
         made.prepare_data()
         made.setup("fit")
         pictures = {}
-        for dataset in (*made.train_groups, made.validation):
+        for group in (*made.train_groups, *made.validation_groups):
+            dataset = group.samples
             for i in range(len(dataset)):
                 batch = dataset[i]
                 pictures[batch.labels[0]] = batch.images[0]
@@ -165,15 +168,15 @@ class TestDrawn:
         after = set((tmp_path / "drawn").iterdir())
         assert len(after) == 4
         assert before < after
-        assert changed.drawn.path("train") in after - before
+        assert changed.rendered.path("train") in after - before
         assert module.training_batches != []
 
     def test_counts(self, data):
         made = data(train_samples=500, validation_samples=5)
         made.prepare_data()
         made.setup("fit")
-        assert [len(group) for group in made.train_groups] == [500]
-        assert len(made.validation) == 5
+        assert [len(group.samples) for group in made.train_groups] == [500]
+        assert len(made.validation_groups[0].samples) == 5
 
     def test_one_part_may_be_given(self, data, tree, tmp_path):
         module = fit(data(validation_dir=tree["validation_dir"]), max_steps=2)
@@ -209,26 +212,32 @@ class TestGiven:
     def test_select_one_leaf(self, data, tree):
         made = data(**tree, select_data=["MJ_valid"])
         made.setup("fit")
-        assert [len(group) for group in made.train_groups] == [20]
+        assert [len(group.samples) for group in made.train_groups] == [20]
 
     def test_an_unknown_name_lists_what_there_is(self, data, tree):
         with pytest.raises(HanlineError, match="select_data names 'SynthText'") as error:
             data(**tree, select_data=["MJ", "SynthText"]).setup("fit")
-        assert "there are: MJ/MJ_train, MJ/MJ_valid, ST" in str(error.value)
+        assert "These exist: MJ/MJ_train, MJ/MJ_valid, ST" in str(error.value)
 
     @pytest.mark.parametrize(
         ("select_data", "batch_ratio"),
-        [(None, [0.5, 0.5]), (["MJ", "ST"], [1.0]), (["MJ", "ST"], [1.0, 0.0])],
+        [
+            (None, [0.5, 0.5]),
+            (["MJ", "ST"], [1.0]),
+            (["MJ", "ST"], [1.0, 0.0]),
+            (["MJ", "ST"], [1.0, math.nan]),
+            (None, [math.inf]),
+        ],
     )
     def test_shares_that_do_not_fit_the_groups(self, data, tree, select_data, batch_ratio):
-        with pytest.raises(HanlineError, match="batch_ratio names"):
+        with pytest.raises(HanlineError, match="batch_ratio="):
             fit(data(**tree, select_data=select_data, batch_ratio=batch_ratio), max_steps=1)
 
     def test_usage_ratio_is_for_training_alone(self, data, tree):
-        made = data(**tree, total_data_usage_ratio=0.5)
+        made = data(**tree, usage_ratio=0.5)
         made.setup("fit")
-        assert [len(group) for group in made.train_groups] == [20 + 10 + 6]
-        assert len(made.validation) == 10
+        assert [len(group.samples) for group in made.train_groups] == [20 + 10 + 6]
+        assert len(made.validation_groups[0].samples) == 10
 
     def test_counts_are_told(self, data, tree, make_set, caplog):
         made = data(**tree, select_data=["MJ", "ST"], max_label_length=2)
@@ -239,7 +248,10 @@ class TestGiven:
         assert "validation: 10 samples; left out nothing" in caplog.messages
 
     def test_no_such_folder(self, data, tree, tmp_path):
-        with pytest.raises(HanlineError, match="missing is no folder"):
+        with pytest.raises(
+            HanlineError,
+            match="LMDB datasets, but it is no folder",
+        ):
             data(**tree | {"train_dir": str(tmp_path / "missing")}).setup("fit")
 
     def test_the_same_set_for_both(self, data, tree):
@@ -321,7 +333,7 @@ class TestDamaged:
 class TestSelectSets:
     def test_all_are_one_group(self, tree, tmp_path):
         root = tmp_path / "lmdb" / "training"
-        (group,) = select_sets(root, None)
+        (group,) = select_datasets(root, None)
         assert [path.relative_to(root).as_posix() for path in group] == [
             *("MJ/MJ_train", "MJ/MJ_valid", "ST")
         ]
@@ -329,19 +341,22 @@ class TestSelectSets:
     def test_the_root_is_no_part_of_a_path(self, tree, tmp_path):
         # "lmdb" and "training" are above every set: they would select all of them.
         with pytest.raises(HanlineError, match="'training'"):
-            select_sets(tmp_path / "lmdb" / "training", ["training"])
+            select_datasets(tmp_path / "lmdb" / "training", ["training"])
 
 
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        *(("total_data_usage_ratio", 0), ("total_data_usage_ratio", 1.5)),
-        *(("batch_size", 0), ("num_workers", -1)),
+        ("train.usage_ratio", 0),
+        ("train.usage_ratio", 1.5),
+        ("train.usage_ratio", math.nan),
+        ("batch_size", 0),
+        ("num_workers", -1),
     ],
 )
 def test_a_wrong_setting_is_named(data, key, value):
-    with pytest.raises(HanlineError, match=rf"data\.{key} is {value}"):
-        data(**{key: value})
+    with pytest.raises(HanlineError, match=rf"data\.{key}={value}"):
+        data(**{key.removeprefix("train."): value})
 
 
 class TestReadyPixels:
@@ -356,13 +371,13 @@ class TestReadyPixels:
         caplog.set_level(logging.INFO)
         files = partial(Path(tree["train_dir"]).rglob, "*.pixels")
         plain = fit(data(**tree, cache_pixels=False))
-        monkeypatch.setattr("hanline.data.pixel_cache._UNASKED_BYTES", 100)
+        monkeypatch.setattr("hanline.data.pixel_cache._AUTOMATIC_BYTES", 100)
         assert fit(data(**tree, cache_pixels=None)).training_batches == plain.training_batches
         assert not list(files())
         assert "decoded in every epoch: their pixels would take 0.0 GiB" in caplog.text
         monkeypatch.undo()
         with monkeypatch.context() as patched:
-            patched.setattr("hanline.data.pixel_cache._UNASKED_SHARE", 0)
+            patched.setattr("hanline.data.pixel_cache._AUTOMATIC_SHARE", 0)
             assert fit(data(**tree, cache_pixels=None)).training_batches == plain.training_batches
         assert not list(files())
         assert "decoded in every epoch: their pixels would take 0 MiB, and the disk" in caplog.text
@@ -385,17 +400,17 @@ class TestReadyPixels:
 
     def test_asked_for_they_must_be_there(self, data, tree):
         made = data(**tree, cache_pixels=True)
-        with pytest.raises(HanlineError, match="the ready pixels are gone"):
+        with pytest.raises(HanlineError, match="they are gone"):
             made.setup("fit")
         made.prepare_data()
         made.setup("fit")
-        assert made.train_groups[0].ready
+        assert made.train_groups[0].samples.pixels
 
     def test_asked_for_it_is_an_error_that_they_cannot_be_kept(self, data, tree, monkeypatch):
-        monkeypatch.setattr("hanline.data.pixel_cache.places", lambda store, name: ())
-        with pytest.raises(HanlineError, match=r"data\.cache_pixels=false does without them"):
+        monkeypatch.setattr("hanline.data.pixel_cache.cache_paths", lambda store, name: ())
+        with pytest.raises(HanlineError, match=r"Set data\.cache_pixels=false"):
             fit(data(**tree, cache_pixels=True))
 
     def test_need_a_width(self, data):
-        with pytest.raises(HanlineError, match=r"data.cache_pixels=true needs an image.width"):
+        with pytest.raises(HanlineError, match=r"expected a fixed image\.width"):
             data(cache_pixels=True, image=IMAGE | {"width": None, "keep_ratio": True})

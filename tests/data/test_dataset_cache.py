@@ -11,9 +11,10 @@ import lmdb
 import numpy as np
 import pytest
 
-from hanline.data.dataset import LabelRules, LMDBDataset
-from hanline.data.dataset_cache import indexed
+from hanline.data.dataset import LMDBDataset
+from hanline.data.dataset_cache import cached_array
 from hanline.data.images import ImageFormat
+from hanline.data.labels import LabelRules
 from hanline.data.lmdb_store import LMDBStore
 from hanline.errors import HanlineError
 from hanline.text.charset import Charset
@@ -34,7 +35,7 @@ class Walk:
         return np.array([len(label) for label in self.store.labels()])
 
     def lengths(self, what="lengths", **facts):
-        return indexed(self.store, what, facts, np.int64, self).tolist()
+        return cached_array(self.store, what, facts, np.int64, self).tolist()
 
 
 # Asks for the lengths so many times, and removes the index each time but the last.
@@ -43,14 +44,14 @@ import json, sys
 from pathlib import Path
 import numpy as np
 from hanline.data.lmdb_store import LMDBStore
-from hanline.data.dataset_cache import indexed
+from hanline.data.dataset_cache import cached_array
 
 store, times, found = LMDBStore(sys.argv[1]), int(sys.argv[2]), []
 for _ in range(times):
     for file in store.path.glob("*.index") if found else ():
         file.unlink(missing_ok=True)
     walk = lambda: np.array([len(label) for label in store.labels()])
-    found.append(indexed(store, "lengths", {}, np.int64, walk).tolist())
+    found.append(cached_array(store, "lengths", {}, np.int64, walk).tolist())
 print(json.dumps(found))
 """
 
@@ -223,11 +224,11 @@ class TestDataset:
     def test_all_it_tells_is_told_again(self, make_set, grey):
         labels = ["ab", "", "aBa", "too long", "☃", "aab"]
         path = make_set("set", labels, {5: b"no image"})
-        rules = LabelRules(Charset("ab"), max_length=3, lowercase=True, unfit="skip")
+        rules = LabelRules(Charset("ab"), max_length=3, lowercase=True, invalid="skip")
 
         def opened(rules=rules, **options):
             data = LMDBDataset([path], FORMAT, rules, **options)
-            return len(data), data.unfit, data.label_lengths(), data.aspects().tolist()
+            return len(data), data.invalid, data.label_lengths(), data.aspects().tolist()
 
         first = opened()
         assert first == (
@@ -240,7 +241,7 @@ class TestDataset:
         half = opened(usage_ratio=0.5)
         assert half[:2] == (2, {"empty label": 1})
         assert opened(usage_ratio=0.5) == half
-        strict = LabelRules(Charset("ab"), max_length=3, lowercase=False, unfit="skip")
+        strict = LabelRules(Charset("ab"), max_length=3, lowercase=False, invalid="skip")
         assert opened(rules=strict)[0] == 2
         assert opened(rules=strict)[1]["outside the charset"] == 2
         assert opened() == first
@@ -248,7 +249,7 @@ class TestDataset:
     def test_an_unfit_label_is_named_again(self, make_set):
         path = make_set("set", ["ab", "☃", "ab"])
         for unfit in ("skip", "error", "error"):
-            rules = LabelRules(Charset("ab"), max_length=3, lowercase=True, unfit=unfit)
+            rules = LabelRules(Charset("ab"), max_length=3, lowercase=True, invalid=unfit)
             if unfit == "skip":
                 assert len(LMDBDataset([path], FORMAT, rules)) == 2
                 continue

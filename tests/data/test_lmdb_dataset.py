@@ -8,14 +8,16 @@ import pytest
 import torch
 from PIL import Image
 
-from hanline.data.dataset import Batch, LabelRules, LMDBDataset
+from hanline.data.base import Batch
+from hanline.data.dataset import LMDBDataset
 from hanline.data.images import ImageFormat, decode_image, to_pixels
-from hanline.data.transfer import _PIPED, BatchLoader
+from hanline.data.labels import LabelRules
+from hanline.data.transfer import _PIPED_BYTES, BatchLoader
 from hanline.errors import HanlineError
 from hanline.text.charset import Charset, named_charset
 
 FORMAT = ImageFormat(height=8, width=12, channels=1, keep_ratio=False)
-KOREAN = LabelRules(named_charset("korean"), max_length=5, lowercase=False, unfit="skip")
+KOREAN = LabelRules(named_charset("korean"), max_length=5, lowercase=False, invalid="skip")
 LABELS = ["가", "나나", "다 다", "라라라", "마", "바"]
 
 
@@ -76,13 +78,13 @@ class TestFiltering:
         labels = ["가", "", "너무너무긺", "너무너무길다", "☃", "마", "겶"]
         kept = dataset(make_set("set", labels))
         assert len(kept) == 3
-        assert kept.unfit == {"empty label": 1, "longer than 5": 1, "outside the charset": 2}
+        assert kept.invalid == {"empty label": 1, "longer than 5": 1, "outside the charset": 2}
         batch = kept.__getitems__([0, 1, 2])
         assert batch.labels == ["가", "너무너무긺", "마"]
         assert greys(batch) == [0, 2, 5]
 
     def test_special_characters(self, make_set):
-        rules = LabelRules(Charset("az]\\^-"), 9, lowercase=False, unfit="skip")
+        rules = LabelRules(Charset("az]\\^-"), 9, lowercase=False, invalid="skip")
         kept = dataset(make_set("set", ["a]", "\\z", "^a", "a-z", "m", "[a"]), rules=rules)
         assert kept.__getitems__(range(len(kept))).labels == ["a]", "\\z", "^a", "a-z"]
 
@@ -94,17 +96,17 @@ class TestFiltering:
 
     def test_fold_case(self, make_set):
         path = make_set("set", ["AbC", "abc", "A-1", "ÀB"])
-        rules = LabelRules(named_charset("dtrb_36"), 25, lowercase=True, unfit="skip")
+        rules = LabelRules(named_charset("dtrb_36"), 25, lowercase=True, invalid="skip")
         folded = dataset(path, rules=rules)
         assert folded.__getitems__(range(len(folded))).labels == ["abc", "abc"]
-        assert folded.unfit == {"outside the charset": 2}
-        strict = LabelRules(named_charset("dtrb_36"), 25, lowercase=False, unfit="skip")
+        assert folded.invalid == {"outside the charset": 2}
+        strict = LabelRules(named_charset("dtrb_36"), 25, lowercase=False, invalid="skip")
         assert dataset(path, rules=strict).__getitems__([0]).labels == ["abc"]
         assert len(dataset(path, rules=strict)) == 1
 
     def test_an_unfit_label_can_be_an_error(self, make_set):
         path = make_set("set", ["가", "나", "☃", ""])
-        rules = LabelRules(KOREAN.charset, 5, lowercase=False, unfit="error")
+        rules = LabelRules(KOREAN.charset, 5, lowercase=False, invalid="error")
         with pytest.raises(
             HanlineError, match=r"label 3 of .* '☃' is outside the charset"
         ) as error:
@@ -144,12 +146,12 @@ class TestFiltering:
         labels = ["☃", "가", "나", "다", "라", "☃"]
         part = dataset(make_set("a", labels), usage_ratio=0.5)
         assert part.__getitems__(range(len(part))).labels == ["가", "나"]
-        assert part.unfit == {"outside the charset": 1}
+        assert part.invalid == {"outside the charset": 1}
 
 
 def test_label_shapes_are_those_of_the_samples(make_set):
     paths = [make_set("a", ["☃", "AbB", "나나나", ""]), make_set("b", ["다", "라", "마"])]
-    rules = LabelRules(Charset("ab나다라마"), max_length=5, lowercase=True, unfit="skip")
+    rules = LabelRules(Charset("ab나다라마"), max_length=5, lowercase=True, invalid="skip")
     data = dataset(*paths, rules=rules, usage_ratio=0.75)
     assert data.label_lengths() == {(3, 1): 1, (3, 2): 1, (1, 0): 2}
 
@@ -227,7 +229,7 @@ class TestWorkers:
             data, batch_sampler=[[0], [1, 0]], num_workers=1, multiprocessing_context=context
         )
         small, large = loader
-        assert small.images.nbytes < _PIPED < large.images.nbytes
+        assert small.images.nbytes < _PIPED_BYTES < large.images.nbytes
         for batch, places in ((small, [0]), (large, [1, 0])):
             assert np.array_equal(batch.images[:, 0], pixels[places])
             assert batch.images.is_contiguous(memory_format=torch.channels_last)
@@ -248,5 +250,5 @@ class TestWorkers:
     def test_survives_pickling(self, make_set):
         data = dataset(make_set("set", [*LABELS, "☃"]))
         copy = pickle.loads(pickle.dumps(data))
-        assert copy.unfit == data.unfit
+        assert copy.invalid == data.invalid
         assert copy.__getitems__([0, 5]).labels == ["가", "바"]

@@ -13,8 +13,9 @@ import lmdb
 import pytest
 from PIL import Image
 
-from hanline.data import lmdb_store
-from hanline.data.lmdb_store import LMDBStore, LMDBWriter, find_sets
+from hanline.data import lmdb_writer
+from hanline.data.lmdb_store import LMDBStore, find_datasets
+from hanline.data.lmdb_writer import LMDBWriter
 from hanline.errors import HanlineError
 
 LABELS = ["가나", "8·15", "與野 尹", "…"]
@@ -64,7 +65,10 @@ class TestFormat:
         writer.add([(b"first", "가"), (b"second", "나 다")])
         writer.add([(b"third", "라")])
         writer.finish({})
-        assert entries(tmp_path / "set") == {
+        found = entries(tmp_path / "set")
+        checksums = {key for key in found if key.startswith(b"checksum-")}
+        assert checksums == {b"checksum-%09d" % number for number in range(4)}
+        assert {key: value for key, value in found.items() if key not in checksums} == {
             b"num-samples": b"3",
             b"image-000000001": b"first",
             b"image-000000002": b"second",
@@ -85,7 +89,7 @@ class TestFormat:
         for name in ("training/MJ/MJ_train", "training/MJ/MJ_valid", "training/ST"):
             dtrb_set(name, [(grey(0), name)])
         (tmp_path / "training" / "notes").mkdir()
-        found = find_sets(tmp_path / "training")
+        found = find_datasets(tmp_path / "training")
         assert [path.relative_to(tmp_path).as_posix() for path in found] == [
             "training/MJ/MJ_train",
             "training/MJ/MJ_valid",
@@ -93,7 +97,7 @@ class TestFormat:
         ]
         for path in found:
             assert list(LMDBStore(path).labels()) == [path.relative_to(tmp_path).as_posix()]
-        assert find_sets(tmp_path / "training" / "ST") == [tmp_path / "training" / "ST"]
+        assert find_datasets(tmp_path / "training" / "ST") == [tmp_path / "training" / "ST"]
 
     def test_extra_keys_do_not_disturb(self, dtrb_set):
         path = dtrb_set("set", [(b"a", "가"), (b"b", "나")])
@@ -108,7 +112,10 @@ class TestFormat:
         writer = LMDBWriter(tmp_path / "set", resume=False)
         writer.add([(b"x", "가")])
         writer.finish({"made_by": "테스트"}, {"notes.tsv": "1\t메모\n"})
-        assert json.loads((tmp_path / "set/provenance.json").read_text()) == {"made_by": "테스트"}
+        assert json.loads((tmp_path / "set/provenance.json").read_text()) == {
+            "made_by": "테스트",
+            "checksums": "crc32",
+        }
         assert (tmp_path / "set/notes.tsv").read_text(encoding="utf-8") == "1\t메모\n"
         assert {path.name for path in (tmp_path / "set").iterdir()} == {
             *("data.mdb", "lock.mdb", "provenance.json", "notes.tsv")
@@ -117,16 +124,16 @@ class TestFormat:
 
 class TestRefused:
     def test_no_folder_and_no_set(self, tmp_path):
-        with pytest.raises(HanlineError, match=r"holds no data\.mdb"):
+        with pytest.raises(HanlineError, match=r"there is no file data\.mdb"):
             LMDBStore(tmp_path)
-        with pytest.raises(HanlineError, match="is no folder"):
-            find_sets(tmp_path / "missing")
-        with pytest.raises(HanlineError, match="holds no LMDB set"):
-            find_sets(tmp_path)
+        with pytest.raises(HanlineError, match="it is no folder"):
+            find_datasets(tmp_path / "missing")
+        with pytest.raises(HanlineError, match=r"no data\.mdb is in it"):
+            find_datasets(tmp_path)
 
     def test_no_lmdb_file(self, tmp_path):
         (tmp_path / "data.mdb").write_bytes(b"something else" * 1000)
-        with pytest.raises(HanlineError, match="cannot open the LMDB set"):
+        with pytest.raises(HanlineError, match="cannot open the LMDB dataset"):
             LMDBStore(tmp_path)
 
     def test_without_a_count(self, dtrb_set, grey):
@@ -140,10 +147,10 @@ class TestRefused:
         samples = [(grey(i), label) for i, label in enumerate(LABELS)]
         key = f"{what}-{missing:09d}".encode()
         store = LMDBStore(dtrb_set("set", samples, leave_out=(key,)))
-        with pytest.raises(HanlineError, match=f"4 samples, but lacks number {missing};"):
+        with pytest.raises(HanlineError, match=f"4 samples, but lacks number {missing}"):
             store.read(range(4))
         if what == "label":
-            with pytest.raises(HanlineError, match=f"4 samples, but lacks number {missing};"):
+            with pytest.raises(HanlineError, match=f"4 samples, but lacks number {missing}"):
                 list(store.labels())
 
     @pytest.mark.parametrize("size", [0, 3000, 5000, 8192, 20_000, 500_000])
@@ -165,7 +172,7 @@ class TestRefused:
         make_set("a/whole", ["가"])
         writer = LMDBWriter(tmp_path / "a" / "half", resume=False)
         writer.add([(b"x", "가")])
-        assert find_sets(tmp_path) == [tmp_path / "a" / "whole"]
+        assert find_datasets(tmp_path) == [tmp_path / "a" / "whole"]
         writer._environment.close()  # as if it were killed
         with pytest.raises(HanlineError, match="no num-samples"):
             LMDBStore(writer.partial)
@@ -266,7 +273,7 @@ class TestWriter:
         assert entries(path) == whole
 
     def test_the_map_grows(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(lmdb_store, "_FIRST_MAP_SIZE", 2**16)
+        monkeypatch.setattr(lmdb_writer, "_FIRST_MAP_SIZE", 2**16)
         writer = LMDBWriter(tmp_path / "set", resume=False)
         samples = [(bytes([i]) * 30_000, f"{i}") for i in range(100)]
         writer.add(samples[:50])
@@ -281,7 +288,7 @@ class TestWriter:
 
     def test_the_map_grows_for_the_count_too(self, tmp_path, monkeypatch):
         # Of maps in every size one is just full when the last sample is in it.
-        monkeypatch.setattr(lmdb_store, "_FIRST_MAP_SIZE", 2**16)
+        monkeypatch.setattr(lmdb_writer, "_FIRST_MAP_SIZE", 2**16)
         for size in range(0, 60_000, 1000):
             writer = LMDBWriter(tmp_path / f"{size}", resume=False)
             writer.add([(bytes(size), "가")])
@@ -289,7 +296,7 @@ class TestWriter:
             assert LMDBStore(tmp_path / f"{size}").read([0]) == [(bytes(size), "가")]
 
     def test_the_map_grows_when_going_on(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(lmdb_store, "_FIRST_MAP_SIZE", 2**16)
+        monkeypatch.setattr(lmdb_writer, "_FIRST_MAP_SIZE", 2**16)
         writer = LMDBWriter(tmp_path / "set", resume=True)
         writer.add([(bytes(500_000), "가")])
         writer._environment.close()
@@ -308,13 +315,17 @@ class TestWriter:
         assert writer.done == 1
         writer.finish({})
         assert entries(tmp_path / "set").keys() == {
-            *(b"num-samples", b"image-000000001", b"label-000000001")
+            b"num-samples",
+            b"image-000000001",
+            b"label-000000001",
+            b"checksum-000000000",
+            b"checksum-000000001",
         }
 
     def test_damaged_leftovers_are_named(self, tmp_path):
         (tmp_path / "set.partial").mkdir()
         (tmp_path / "set.partial" / "data.mdb").write_bytes(b"nonsense" * 2000)
-        with pytest.raises(HanlineError, match=r"set\.partial.*damaged, remove it"):
+        with pytest.raises(HanlineError, match=r"set\.partial.*damaged, remove them"):
             LMDBWriter(tmp_path / "set", resume=True)
         writer = LMDBWriter(tmp_path / "set", resume=False)
         writer.discard()
@@ -333,7 +344,7 @@ class TestWriter:
         writer._environment.close()
         other = LMDBWriter(tmp_path / "set", resume=True)
         with pytest.raises(
-            HanlineError, match=r"1 samples.* other settings \(texts, fonts\): remove it"
+            HanlineError, match=r"1 samples.* other settings \(texts, fonts\)\. Remove it"
         ):
             other.begin({"seed": 1, "texts": "abd", "fonts": ["x"]})
         other._environment.close()

@@ -17,19 +17,22 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+from hanline.data.datamodule import TextImageData
 from hanline.data.images import ImageFormat, clamp_aspect, to_pixels
-from hanline.data.online import OnlineData
+from hanline.data.online import OnlineSource
+from hanline.data.stored import StoredSource
 from hanline.errors import HanlineError
-from hanline.synthesis.dataset_renderer import Synthesis
+from hanline.synthesis.dataset_renderer import DatasetRenderer
 from hanline.synthesis.fonts import Font, FontSet, bundled_files
 from hanline.synthesis.varied import VariedRenderer
 from hanline.text.charset import Charset, named_charset
 from hanline.text.corpus import Corpus
 
 CONF = Path(__file__).parents[2] / "conf"
-LOOK = OmegaConf.to_object(OmegaConf.load(CONF / "synthesis" / "renderer" / "headline.yaml"))
+LOOK = OmegaConf.to_object(OmegaConf.load(CONF / "renderer" / "varied.yaml"))
 FIXED = {"height": 16, "width": 64, "channels": 1, "keep_ratio": False}
 FOLLOWING = {"height": 16, "width": None, "channels": 1, "keep_ratio": True}
+SHARES = {"corpus": 6, "random": 2, "numbers": 1, "latin": 1}
 both_widths = pytest.mark.parametrize("image", [FIXED, FOLLOWING], ids=["fixed", "following"])
 
 pytestmark = [
@@ -44,7 +47,7 @@ pytestmark = [
 def headline_look():
     """The shipped look, in small, in two bundled fonts."""
     settings = {str(key): value for key, value in LOOK.items() if key[0] != "_"}
-    return Synthesis(
+    return DatasetRenderer(
         renderer=VariedRenderer(**settings | {"height": 20}),
         fonts=FontSet(Font(path) for path in bundled_files() if path.name.startswith("Noto")),
         image_format="png",
@@ -56,19 +59,17 @@ def headline_look():
 
 @pytest.fixture
 def data(tmp_path, make_set, headline_look):
-    """Makes an OnlineData, with a corpus of its own and a set to validate on."""
+    """Makes data of online lines, with a corpus of its own and a set to validate on."""
     file = tmp_path / "corpus.txt"
     file.write_text("\n".join(f"제{i} 목록 글{i}" for i in range(60)), encoding="utf-8")
     validation = make_set("validation", ["가", "나", "다"])
 
-    def make(**settings):
+    def make(texts=SHARES, validation_dir=str(validation), **settings):
         given = {
-            "texts": {"corpus": 6, "random": 2, "numbers": 1, "latin": 1},
-            "min_words": 1,
-            "max_words": 3,
-            "validation_dir": str(validation),
+            "train": partial(OnlineSource, texts=texts),
+            "validation": partial(StoredSource, dir=validation_dir, samples=5),
+            "mix": [],
             "rendered_dir": str(tmp_path / "drawn"),
-            "validation_samples": 5,
             "batch_size": 2,
             "num_workers": 0,
             "cache_pixels": False,
@@ -78,19 +79,40 @@ def data(tmp_path, make_set, headline_look):
             "max_label_length": 25,
             "image": FOLLOWING,
             "charset": named_charset("korean"),
-            "corpus": lambda: Corpus([str(file)], seed=1),
+            "corpus": lambda: Corpus([str(file)], seed=1, max_words=3),
             "synthesis": lambda: headline_look,
         }
-        return OnlineData(**(given | settings))
+        return TextImageData(**(given | settings))
 
     return make
 
 
+def loader_of(data, rank=0, world_size=1, **run):
+    """The loader that a device has in a run."""
+    given = {"max_steps": 12, "accumulate_grad_batches": 1, "global_step": 0}
+    data.setup("fit")
+    data.trainer = SimpleNamespace(global_rank=rank, world_size=world_size, **(given | run))
+    return data.train_dataloader()
+
+
 def served(data, rank=0, world_size=1, **run):
     """The batches that a device is served with in a run."""
-    given = {"max_steps": 12, "accumulate_grad_batches": 1, "global_step": 0}
-    data.trainer = SimpleNamespace(global_rank=rank, world_size=world_size, **(given | run))
-    return [(batch.labels, batch.images.numpy()) for batch in data.train_dataloader()]
+    loader = loader_of(data, rank, world_size, **run)
+    return [(batch.labels, batch.images.numpy()) for batch in loader]
+
+
+def lines_of(data):
+    """The lines of a run, by number."""
+    return data.train_groups[0].samples
+
+
+def tasks_of(data, **run):
+    """What is rendered for each batch of a run."""
+    loader = loader_of(data, **run)
+    return [
+        list(map(lines_of(data).task, loader.dataset.numbers_of(asked)))
+        for asked in loader.batch_sampler
+    ]
 
 
 def told(batches):
@@ -157,7 +179,7 @@ class TestRuns:
         assert len(expected) == 12
         # As a spawned worker, one of a fork server is given all that it needs in a pickle, but a
         # single process imports for all of them.
-        multiprocessing.set_forkserver_preload(["hanline.data.online"])
+        multiprocessing.set_forkserver_preload(["hanline.data.datamodule"])
         start_method("forkserver")
         assert told(served(data(image=image, num_workers=num_workers))) == expected
 
@@ -199,6 +221,13 @@ class TestRuns:
     @pytest.mark.parametrize("world_size", [2, 3])
     def test_devices_take_turns(self, data, image, world_size):
         ranks = [told(served(data(image=image), rank, world_size)) for rank in range(world_size)]
+        if image == FIXED:
+            # Each takes its part of a batch that is as many times as large.
+            large = served(data(image=image, batch_size=2 * world_size))
+            for rank in range(world_size):
+                own = [(labels[rank::world_size], i[rank::world_size]) for labels, i in large]
+                assert told(own) == ranks[rank]
+            return
         together = told(served(data(image=image), max_steps=12 * world_size))
         assert [batch for step in zip(*ranks, strict=True) for batch in step] == together
         assert len(set(map(str, together))) == 12 * world_size
@@ -215,9 +244,9 @@ class TestRuns:
         assert len(lines) == 256
         assert len(set(lines)) == 256
         # Every one of the first 256 lines of the run is among them.
-        look, texts = made.drawn.synthesis, made.endless.texts
+        look, texts = made.rendered.synthesis, lines_of(made).texts
         wanted = [look.task(texts.text(number), number) for number in range(256)]
-        drawn = [task for batch in range(128) for task in made.endless.tasks(batch)]
+        drawn = [task for tasks in tasks_of(made, max_steps=128) for task in tasks]
         assert Counter(drawn) == Counter(wanted)
         assert len(set(drawn)) == 256
 
@@ -226,13 +255,12 @@ class TestBatches:
     @both_widths
     def test_labels_and_images_are_of_the_same_texts(self, data, image):
         made = data(image=image, batch_size=4)
-        rules = made.rules
-        for batch, (labels, images) in enumerate(served(made)):
-            tasks = made.endless.tasks(batch)
+        rules = made.run.rules
+        for tasks, (labels, images) in zip(tasks_of(made), served(made), strict=True):
             assert labels == [task.text for task in tasks]
             assert images.dtype == np.uint8
             for task, pixels in zip(tasks, images, strict=True):
-                drawn = made.drawn.synthesis.picture(task)
+                drawn = made.rendered.synthesis.picture(task)
                 alone = to_pixels(drawn, ImageFormat(**image), images.shape[3])
                 assert np.array_equal(pixels.transpose(1, 2, 0), alone)
                 assert not rules.judge([task.text]).any()
@@ -249,11 +277,11 @@ class TestBatches:
             assert any((images[:, 0] != images[:, 1]).any() for _, images in batches)
 
     def test_are_of_one_width_and_alike_in_size(self, data):
-        made = data(image=FOLLOWING | {"height": 32}, batch_size=16, max_words=8)
+        corpus = partial(Corpus, ["embedded"], seed=1, max_words=8)
+        made = data(image=FOLLOWING | {"height": 32}, batch_size=16, corpus=corpus)
         areas, stretched = [], []
-        for batch in range(128):
-            tasks = made.endless.tasks(batch)
-            aspects = np.array([made.drawn.synthesis.aspect(task) for task in tasks])
+        for tasks in tasks_of(made, max_steps=128):
+            aspects = np.array([made.rendered.synthesis.aspect(task) for task in tasks])
             width = made.image_format.bucket_width(np.mean([clamp_aspect(a) for a in aspects]))
             areas.append(width * len(tasks))
             # What is shorter than two heights is extended, and not stretched.
@@ -277,15 +305,14 @@ class TestBatches:
         )
         assert [label.lower() for label in cased] == folded != cased
 
-    def test_texts_are_what_is_asked_for(self, data, tmp_path):
+    def test_texts_are_what_is_asked_for(self, data, tmp_path, make_set):
         file = tmp_path / "digits.txt"
         file.write_text("77\n88\n99", encoding="utf-8")
         made = data(
             texts={"corpus": 0, "random": 0, "numbers": 1, "latin": 0},
-            min_words=2,
-            max_words=2,
             charset=Charset("0123456789 "),
-            corpus=lambda: Corpus([str(file)], seed=1),
+            validation_dir=str(make_set("digits", ["77"])),
+            corpus=lambda: Corpus([str(file)], seed=1, min_words=2, max_words=2),
         )
         labels = [label for labels, _ in served(made) for label in labels]
         assert all(label.replace(" ", "").isdigit() for label in labels)
@@ -293,8 +320,9 @@ class TestBatches:
 
     def test_no_words_of_validation(self, data):
         made = data()
-        assert made.drawn.texts.train_words == made.endless.texts.words
-        assert not set(made.drawn.texts.validation) & set(made.endless.texts.words) - {"목록"}
+        made.setup("fit")
+        assert made.rendered.texts.train_words == lines_of(made).texts.words
+        assert not set(made.rendered.texts.validation) & set(lines_of(made).texts.words) - {"목록"}
 
 
 class TestSettings:
@@ -312,21 +340,17 @@ class TestSettings:
         assert drawn.startswith("validation-")
         assert len(module.validated) == 5
 
-    def test_a_look_that_cannot_tell_widths(self, data, look):
-        with pytest.raises(HanlineError, match="BroadcastRenderer cannot tell") as error:
-            served(data(synthesis=lambda: look))
-        assert "image.width" in str(error.value)
-        assert len(served(data(synthesis=lambda: look, image=FIXED))) == 12
+    @both_widths
+    def test_a_renderer_that_measures_by_rendering(self, data, look, image):
+        assert len(served(data(synthesis=lambda: look, image=image))) == 12
 
     def test_texts_are_refused_by_their_key(self, data):
-        with pytest.raises(HanlineError, match=r"data\.texts is"):
+        with pytest.raises(HanlineError, match=r"data\.train\.texts"):
             served(data(texts={"corpus": 1}))
-        with pytest.raises(HanlineError, match=r"data\.max_words"):
-            served(data(min_words=4))
 
     def test_a_text_has_another_look_in_another_place(self, data, headline_look):
         made = data()
-        one, other = (made.drawn.synthesis.task("가나", number) for number in (1, 2))
+        one, other = (made.rendered.synthesis.task("가나", number) for number in (1, 2))
         assert one != other
         assert one == replace(headline_look, processes=2).task("가나", 1)
         assert one != replace(headline_look, seed=8).task("가나", 1)
@@ -340,7 +364,7 @@ class TestSettings:
                     "experiment=headline",
                     "synthesis.fonts=bundled",
                     "corpus.files=[embedded]",
-                    f"data.validation_dir={validation}",
+                    f"data.validation.dir={validation}",
                     "data.batch_size=3",
                     "data.num_workers=0",
                 ],
@@ -358,6 +382,6 @@ class TestSettings:
         longest = 0
         for labels, images in batches:
             assert images.shape[:3] == (len(labels), 1, 32)
-            assert not made.rules.judge(labels).any()
+            assert not made.run.rules.judge(labels).any()
             longest = max(longest, *(len(label.split()) for label in labels))
         assert longest > 4

@@ -9,6 +9,7 @@ from PIL import Image
 from hanline.data.lmdb_store import LMDBStore
 from hanline.data.packing import pack
 from hanline.errors import HanlineError
+from hanline.raster import NO_IMAGE
 
 
 @pytest.fixture
@@ -96,10 +97,7 @@ class TestPack:
         ]
         assert table[0] == f"2\tmissing file\t{images / 'missing.png'}"
         assert table[2] == "4\tno tab between path and label\timages/2.png 둘"
-        assert table[4] == (
-            f"6\tbroken image: no image, or of a format that Pillow does not know\t"
-            f"{images / 'text.png'}"
-        )
+        assert table[4] == (f"6\tbroken image: {NO_IMAGE}\t{images / 'text.png'}")
         provenance = json.loads((tmp_path / "set" / "provenance.json").read_text())
         assert provenance["samples"] == 2
         assert provenance["bad_rows"] == dict(report.counts())

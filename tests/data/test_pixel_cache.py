@@ -16,16 +16,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hanline.data.dataset import LabelRules, LMDBDataset, used_samples
+from hanline.data.dataset import LMDBDataset, used_samples
 from hanline.data.images import ImageError, ImageFormat
+from hanline.data.labels import LabelRules
 from hanline.data.lmdb_store import LMDBStore
-from hanline.data.pixel_cache import NotKeptError, find_ready_pixels, keep_ready_pixels
+from hanline.data.pixel_cache import NotCachedError, cache_pixels_of, find_cached_pixels
 from hanline.data.transfer import BatchLoader
 from hanline.errors import HanlineError
 from hanline.text.charset import named_charset
 
 FORMAT = ImageFormat(height=8, width=20, channels=1, keep_ratio=True)
-RULES = LabelRules(named_charset("korean"), max_length=5, lowercase=False, unfit="skip")
+RULES = LabelRules(named_charset("korean"), max_length=5, lowercase=False, invalid="skip")
 LABELS = [f"{i}번" for i in range(60)]
 
 # Opens a set with its ready pixels, and prints one pixel of each.
@@ -33,13 +34,13 @@ PROGRAM = """
 import json, logging, sys
 from hanline.data.images import ImageFormat
 from hanline.data.lmdb_store import LMDBStore
-from hanline.data.pixel_cache import find_ready_pixels, keep_ready_pixels
+from hanline.data.pixel_cache import find_cached_pixels, cache_pixels_of
 
 logging.basicConfig(level="INFO")
 store = LMDBStore(sys.argv[1])
 image_format = ImageFormat(8, 20, 1, True)
-keep_ready_pixels([(store, len(store))], image_format, unasked=False)
-ready = find_ready_pixels(store, image_format, len(store))
+cache_pixels_of([(store, len(store))], image_format, automatic=False)
+ready = find_cached_pixels(store, image_format, len(store))
 print(json.dumps([int(ready[i][0, 0, 0]) for i in range(len(store))]))
 """
 
@@ -62,14 +63,14 @@ def opened(*paths, ready=True, **options):
     data = LMDBDataset(paths, FORMAT, RULES, **options)
     if ready:
         used = [(store, used_samples(store, data.usage_ratio)) for store in data.stores]
-        keep_ready_pixels(used, FORMAT, unasked=False)
-        data.ready = data.find_ready()
+        cache_pixels_of(used, FORMAT, automatic=False)
+        assert data.use_cached_pixels()
     return data
 
 
-def made(store, image_format, count, unasked=False):
-    keep_ready_pixels([(store, count)], image_format, unasked)
-    return find_ready_pixels(store, image_format, count)
+def made(store, image_format, count, automatic=False):
+    cache_pixels_of([(store, count)], image_format, automatic)
+    return find_cached_pixels(store, image_format, count)
 
 
 def file_of(path):
@@ -84,7 +85,7 @@ def places(monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     folders = [tmp_path / "file", tmp_path / "cache"]
     monkeypatch.setattr(
-        "hanline.data.pixel_cache.places", lambda store, name: (f / name for f in folders)
+        "hanline.data.pixel_cache.cache_paths", lambda store, name: (f / name for f in folders)
     )
     return folders
 
@@ -167,7 +168,7 @@ def test_workers(make_set, method):
         pytest.skip("fork is safe on Linux alone")
     data = opened(make_set("set", LABELS))
     # Nothing of the map travels with a spawned worker.
-    assert b"\x07" * 8 * 20 in bytes(data.ready[0][7])
+    assert b"\x07" * 8 * 20 in bytes(data.pixels[0][7])
     assert b"\x07" * 8 * 20 not in pickle.dumps(data)
     loader = BatchLoader(
         data,
@@ -302,7 +303,7 @@ class TestMaking:
         (file,) = (tmp_path / "cache").iterdir()
         assert file.suffix == ".pixels"
         places.pop()
-        with pytest.raises(NotKeptError, match="in its folder, nor in the cache folder"):
+        with pytest.raises(NotCachedError, match="in its folder, nor in the cache folder"):
             opened(path)
 
     def test_one_of_two_that_cannot_be_kept(self, make_set, monkeypatch):
@@ -313,8 +314,8 @@ class TestMaking:
         def places(store, name):
             yield (store.path if store.path == one else other.parent / "file") / name
 
-        monkeypatch.setattr("hanline.data.pixel_cache.places", places)
-        with pytest.raises(NotKeptError, match=r"of .*other cannot be kept"):
+        monkeypatch.setattr("hanline.data.pixel_cache.cache_paths", places)
+        with pytest.raises(NotCachedError, match=r"of .*other cannot be kept"):
             opened(one, other)
         assert not list(one.glob("*.pixels*"))
 
@@ -332,7 +333,7 @@ class TestMaking:
 
         path = make_set("set", LABELS)
         monkeypatch.setattr("hanline.data.pixel_cache.write_lock", no_lock)
-        with pytest.raises(NotKeptError, match=os.strerror(errno.ENOLCK)):
+        with pytest.raises(NotCachedError, match=os.strerror(errno.ENOLCK)):
             opened(path)
 
     @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
@@ -342,7 +343,7 @@ class TestMaking:
         monkeypatch.setattr("hanline.data.pixel_cache._decoded", killed)
         monkeypatch.setattr("hanline.system.parallel.available_cpus", lambda: 2)
         path = make_set("set", LABELS)
-        with pytest.raises(NotKeptError, match="terminated abruptly"):
+        with pytest.raises(NotCachedError, match="terminated abruptly"):
             opened(path)
         assert not list(path.glob("*.pixels*"))
 
@@ -352,22 +353,22 @@ class TestUnasked:
         path = make_set("set", LABELS)
         store = LMDBStore(path)
         written = [
-            (made(store, FORMAT, 60, unasked).file, file_of(path).stat().st_mtime_ns)
-            for unasked in (True, False)
+            (made(store, FORMAT, 60, automatic).file, file_of(path).stat().st_mtime_ns)
+            for automatic in (True, False)
         ]
         assert written[0] == written[1]
 
     def test_not_in_the_users_cache_folder(self, make_set, places):
         path = make_set("set", LABELS)
-        with pytest.raises(NotKeptError, match="cannot be kept in its folder: "):
-            made(LMDBStore(path), FORMAT, 60, unasked=True)
+        with pytest.raises(NotCachedError, match="cannot be kept in its folder: "):
+            made(LMDBStore(path), FORMAT, 60, automatic=True)
         assert not places[1].exists()
 
     def test_those_in_the_users_cache_folder_are_taken(self, make_set, places, monkeypatch):
         path = make_set("set", LABELS)
-        monkeypatch.setattr("hanline.data.pixel_cache._UNASKED_BYTES", 100)
+        monkeypatch.setattr("hanline.data.pixel_cache._AUTOMATIC_BYTES", 100)
         asked = made(LMDBStore(path), FORMAT, 60)
-        assert made(LMDBStore(path), FORMAT, 60, unasked=True).file == asked.file
+        assert made(LMDBStore(path), FORMAT, 60, automatic=True).file == asked.file
 
     def test_not_more_than_a_quarter_of_the_disk(self, make_set, small_disk):
         """Of one set, and of two that take more together: all are kept or none."""
@@ -378,9 +379,9 @@ class TestUnasked:
             shutil.move(make_set(path.name, LABELS * 50), path)
         stores = [LMDBStore(path) for path in paths]
         both = [(store, 3000) for store in stores]
-        with pytest.raises(NotKeptError, match=r"would take 3 MiB, and the disk of .* has \d left"):
-            keep_ready_pixels(both, wide, unasked=True)
+        with pytest.raises(NotCachedError, match=r"take 3 MiB, and the disk of .* has \d left"):
+            cache_pixels_of(both, wide, automatic=True)
         assert not list(disk.rglob("*.pixels*"))
-        keep_ready_pixels(both[:1], wide, unasked=True)
-        keep_ready_pixels(both, wide, unasked=False)
+        cache_pixels_of(both[:1], wide, automatic=True)
+        cache_pixels_of(both, wide, automatic=False)
         assert len(list(disk.rglob("*.pixels*"))) == 2

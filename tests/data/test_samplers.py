@@ -59,7 +59,7 @@ class TestShares:
 
     @pytest.mark.parametrize("ratios", [(0.5, 0.5), (1, 1, 0), (1, -1, 1), ()])
     def test_wrong_ones_are_refused(self, ratios):
-        with pytest.raises(HanlineError, match=r"data\.batch_ratio names"):
+        with pytest.raises(HanlineError, match=r"batch ratios .*: expected"):
             batches(ratios=ratios)
 
 

@@ -7,13 +7,15 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from hanline.data.datamodule import select_sets
-from hanline.data.dataset import LabelRules, LMDBDataset
+from hanline.data.dataset import LMDBDataset
 from hanline.data.images import ImageFormat
-from hanline.data.lmdb_store import LMDBStore, LMDBWriter, find_sets
+from hanline.data.labels import LabelRules
+from hanline.data.lmdb_store import LMDBStore, find_datasets
+from hanline.data.lmdb_writer import LMDBWriter
 from hanline.data.packing import pack
-from hanline.data.rendered_datasets import RenderedDatasets, draw
-from hanline.data.shards import Shard, complete
+from hanline.data.rendered_datasets import RenderedDatasets, render
+from hanline.data.shards import Shard, check_shards_complete
+from hanline.data.stored import select_datasets
 from hanline.errors import HanlineError
 from hanline.synthesis.broadcast import BroadcastRenderer
 from hanline.text.charset import named_charset
@@ -33,10 +35,10 @@ def make(tmp_path, look):
     """Draws a shard of the texts, or with None all of them, into a folder."""
 
     def make(number, of=3, folder="set", texts=TEXTS, look=look):
-        facts = RenderedDatasets(tmp_path, Texts(texts, []), look).facts("train")
+        facts = RenderedDatasets(tmp_path, Texts(texts, []), look).fingerprint("train")
         which = None if number is None else shard(number, of)
         path = which.path(tmp_path / folder) if which else tmp_path / folder
-        return draw(texts, look, LMDBWriter(path, resume=True), facts, which)
+        return render(texts, look, LMDBWriter(path, resume=True), facts, which)
 
     return make
 
@@ -47,7 +49,7 @@ def samples(paths):
 
 def refusal(root):
     with pytest.raises(HanlineError) as refused:
-        complete(root, find_sets(root))
+        check_shards_complete(root, find_datasets(root))
     return str(refused.value)
 
 
@@ -82,7 +84,7 @@ class TestDrawn:
         for number in (2, 0):
             make(number)
         make(1, look=replace(look, processes=2))
-        together = complete(tmp_path / "set", find_sets(tmp_path / "set"))
+        together = check_shards_complete(tmp_path / "set", find_datasets(tmp_path / "set"))
         assert [path.name for path in together] == [
             *("shard-00000-of-00003", "shard-00001-of-00003", "shard-00002-of-00003")
         ]
@@ -97,7 +99,9 @@ class TestDrawn:
         image = ImageFormat(height=16, width=48, channels=1, keep_ratio=False)
         numbers = [0, 15, 16, 32, 33, 49]
         whole, shards = (
-            LMDBDataset(select_sets(tmp_path / name, None)[0], image, rules).__getitems__(numbers)
+            LMDBDataset(select_datasets(tmp_path / name, None)[0], image, rules).__getitems__(
+                numbers
+            )
             for name in ("whole", "set")
         )
         assert shards.labels == whole.labels == [TEXTS[i] for i in numbers]
@@ -168,20 +172,20 @@ class TestFolder:
         make(0, folder="a")
         make(1, folder="b")
         make(2, folder="a")
-        assert len(complete(tmp_path, find_sets(tmp_path))) == 3
+        assert len(check_shards_complete(tmp_path, find_datasets(tmp_path))) == 3
 
     def test_several_sets_may_lie_below_a_folder(self, make, make_set, tmp_path, look):
         make_set("plain", ["가"])
         for number in range(3):
             make(number, folder="seven")
             make(number, folder="eight", look=replace(look, seed=8))
-        assert len(complete(tmp_path, find_sets(tmp_path))) == 7
+        assert len(check_shards_complete(tmp_path, find_datasets(tmp_path))) == 7
         shutil.rmtree(tmp_path / "eight" / "shard-00001-of-00003")
         assert f"of the 3 shards of {tmp_path / 'eight'}" in refusal(tmp_path)
         # What is not selected may be under way.
-        assert len(select_sets(tmp_path, ["seven", "plain"])) == 2
+        assert len(select_datasets(tmp_path, ["seven", "plain"])) == 2
         with pytest.raises(HanlineError, match="1 is missing"):
-            select_sets(tmp_path, ["eight"])
+            select_datasets(tmp_path, ["eight"])
 
     def test_different_sets_in_one_folder(self, make, tmp_path, look):
         make(0)
@@ -201,19 +205,19 @@ class TestFolder:
 
     def test_one_shard_may_be_looked_at_alone(self, make):
         path = make(1)
-        assert complete(path, find_sets(path)) == [path]
+        assert check_shards_complete(path, find_datasets(path)) == [path]
 
     @pytest.mark.parametrize("content", ["", "[]", "3", '{"shard": 3}', '{"shard": {}}', "{"])
     def test_what_others_keep_in_a_provenance_json_says_nothing(self, make_set, content, tmp_path):
         path = make_set("set", ["가"])
         (path / "provenance.json").write_text(content)
-        assert complete(tmp_path, find_sets(tmp_path)) == [path]
+        assert check_shards_complete(tmp_path, find_datasets(tmp_path)) == [path]
 
 
 class TestMaking:
     def test_what_is_there_is_not_made_again(self, make, tmp_path, look):
         make(0)
-        facts = RenderedDatasets(tmp_path, Texts(TEXTS, []), look).facts("train")
+        facts = RenderedDatasets(tmp_path, Texts(TEXTS, []), look).fingerprint("train")
         assert shard(0).exists_matching(tmp_path / "set", facts)
         assert not shard(1).exists_matching(tmp_path / "set", facts)
         assert not shard(0).exists_matching(tmp_path / "other", facts)
@@ -227,7 +231,7 @@ class TestMaking:
 
     def test_not_with_another_total(self, make, tmp_path, look):
         make(0)
-        facts = RenderedDatasets(tmp_path, Texts(TEXTS, []), look).facts("train")
+        facts = RenderedDatasets(tmp_path, Texts(TEXTS, []), look).fingerprint("train")
         with pytest.raises(HanlineError, match="cut into 4 and into 3 parts"):
             shard(1, of=4).exists_matching(tmp_path / "set", facts)
 
@@ -254,13 +258,16 @@ class TestPacked:
         reports = [self.packed(gt, number, tmp_path / "set") for number in range(5)]
         assert [report.packed for report in reports] == [1, 2, 2, 2, 2]
         assert [row.number for row in reports[0].bad_rows] == [2]
-        together = complete(tmp_path / "set", find_sets(tmp_path / "set"))
+        together = check_shards_complete(tmp_path / "set", find_datasets(tmp_path / "set"))
         assert samples(together) == samples([tmp_path / "whole"])
 
     def test_one_of_bad_rows_alone_is_a_shard_too(self, gt, tmp_path):
         for number in range(10):
             self.packed(gt, number, tmp_path / "set", of=10)
-        assert len(samples(complete(tmp_path / "set", find_sets(tmp_path / "set")))) == 9
+        assert (
+            len(samples(check_shards_complete(tmp_path / "set", find_datasets(tmp_path / "set"))))
+            == 9
+        )
         provenance = tmp_path / "set" / "shard-00001-of-00010" / "provenance.json"
         assert json.loads(provenance.read_text(encoding="utf-8"))["bad_rows"] == {"broken image": 1}
 

@@ -1,6 +1,7 @@
 """Lines that keep their width: which share a batch, and batches of sets where ``width`` is null."""
 
 from collections import Counter
+from functools import partial
 from itertools import islice, pairwise
 from types import SimpleNamespace
 
@@ -18,6 +19,7 @@ from hanline.data.samplers import (
     MixtureBatchSampler,
     WidthBuckets,
 )
+from hanline.data.stored import StoredSource
 from hanline.errors import HanlineError
 from hanline.text.charset import named_charset
 
@@ -235,15 +237,11 @@ def of_widths(make_set, encode):
 def data():
     def make(train, validation=None, **settings):
         given = {
-            "train_dir": str(train),
-            "validation_dir": str(validation or train),
+            "train": partial(StoredSource, dir=str(train)),
+            "validation": partial(StoredSource, dir=str(validation or train)),
+            "mix": [],
             "rendered_dir": "nothing",
             "cache_pixels": False,
-            "train_samples": None,
-            "validation_samples": None,
-            "select_data": None,
-            "batch_ratio": None,
-            "total_data_usage_ratio": 1.0,
             "batch_size": 2,
             "num_workers": 0,
             "lowercase": False,
@@ -281,7 +279,7 @@ class TestTraining:
         widths = np.random.default_rng(1).lognormal(5, 0.6, 500).clip(40, 1280).astype(int)
         made = data(of_widths("set", widths.tolist()), batch_size=16)
         stretched, areas = [], []
-        for images, labels in loader_of(made):
+        for images, labels, _ in loader_of(made):
             own = np.array(labels, dtype=int) * 16 / 20
             stretched += list(images.shape[3] / own)
             areas.append(images.shape[3] * len(labels))
@@ -295,21 +293,21 @@ class TestTraining:
     def test_short_lines_take_the_room_that_they_are_extended_to(self, data, of_widths):
         # Half of the lines are a tenth as long as what they are extended to.
         made = data(of_widths("set", [4] * 64 + [200] * 64), batch_size=8)
-        areas = [images.shape[3] * len(labels) for images, labels in loader_of(made)]
+        areas = [images.shape[3] * len(labels) for images, labels, _ in loader_of(made)]
         assert max(areas) < 1.6 * np.mean(areas)
 
     def test_what_is_endless_is_no_more_than_the_longest(self, data, of_widths):
         made = data(of_widths("set", [20_000] + [200] * 127), batch_size=8)
         batches = list(loader_of(made))
-        areas = [images.shape[3] * len(labels) for images, labels in batches]
+        areas = [images.shape[3] * len(labels) for images, labels, _ in batches]
         assert max(areas) < 2.5 * np.mean(areas)
-        assert max(len(labels) for _, labels in batches) < 20
+        assert max(len(labels) for _, labels, _ in batches) < 20
 
     def test_short_and_long_ones_of_one_batch(self, data, of_widths):
         # One batch of all: the short are extended, so the long are those that the width is of.
         made = data(of_widths("set", [2, 2, 2, 80, 80, 80]))
         made.setup("fit")
-        batch = made.train_groups[0].__getitems__(range(6))
+        batch = made.train_groups[0].samples.__getitems__(range(6))
         assert batch.images.shape[3] == LINES.bucket_width((2 + 4) / 2) == 48
 
     @pytest.mark.parametrize("num_workers", [1, 2])
@@ -325,18 +323,18 @@ class TestTraining:
     def test_devices_share_the_batches(self, data, of_widths):
         path = of_widths("set", FROM_4_TO_2000)
         ranks = [
-            [labels for _, labels in loader_of(data(path), rank=rank, world_size=2)]
+            [labels for _, labels, _ in loader_of(data(path), rank=rank, world_size=2)]
             for rank in (0, 1)
         ]
-        together = [labels for _, labels in loader_of(data(path), max_steps=256)]
+        together = [labels for _, labels, _ in loader_of(data(path), max_steps=256)]
         assert [labels for step in zip(*ranks, strict=True) for labels in step] == together
 
     @pytest.mark.parametrize("accumulate", [1, 2])
     def test_going_on(self, data, of_widths, accumulate):
         run = {"max_steps": 40, "accumulate_grad_batches": accumulate}
         path = of_widths("set", FROM_4_TO_2000)
-        whole = [labels for _, labels in loader_of(data(path), **run)]
-        rest = [labels for _, labels in loader_of(data(path), global_step=7, **run)]
+        whole = [labels for _, labels, _ in loader_of(data(path), **run)]
+        rest = [labels for _, labels, _ in loader_of(data(path), global_step=7, **run)]
         assert len(whole) == 40 * accumulate
         assert rest == whole[7 * accumulate :]
 
@@ -362,10 +360,12 @@ class TestValidation:
         }
         made = data(make_set("set", [str(i) for i in range(40)], images), batch_size=8)
         loader = loader_of(made, "validation")
-        served = [(label, image) for batch in loader for image, label in zip(*batch, strict=True)]
+        served = [
+            (label, image) for batch in loader for image, label in zip(*batch[:2], strict=True)
+        ]
         assert len(served) == 40
         for label, image in served:
-            assert torch.equal(image, made.validation[int(label)].images[0])
+            assert torch.equal(image, made.validation_groups[0].samples[int(label)].images[0])
 
     @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "TIFF"])
     def test_a_turned_picture_is_among_its_like(self, data, of_widths, encode, file_format):
@@ -376,8 +376,8 @@ class TestValidation:
         assert decode_image(turned).size == (400, 20)
         path = of_widths("set", [400, 40, 40, 400], {0: turned})
         batches = list(loader_of(data(path, batch_size=8), "validation"))
-        assert sorted(labels for _, labels in batches) == [["40", "40"], ["400", "400"]]
-        assert {images.shape[3] for images, _ in batches} == {
+        assert sorted(labels for _, labels, _ in batches) == [["40", "40"], ["400", "400"]]
+        assert {images.shape[3] for images, _, _ in batches} == {
             LINES.bucket_width(2),
             LINES.bucket_width(20),
         }
@@ -409,7 +409,7 @@ class TestDamaged:
         made = data(holed, batch_size=1, image=image, num_workers=num_workers)
         loader = loader_of(made, "validation")
         for _ in range(2):  # as often as it is asked for
-            drawn = [label for _, labels in loader for label in labels]
+            drawn = [label for _, labels, _ in loader for label in labels]
             assert sorted(drawn, key=int) == [str(40 + 11 * i) for i in range(61)]
         assert made.damaged == 6
 
@@ -418,5 +418,5 @@ class TestDamaged:
         made = data(path)
         with pytest.raises(HanlineError, match="every image of a batch is damaged"):
             list(loader_of(made))
-        with pytest.raises(HanlineError, match="every image of the set is damaged"):
+        with pytest.raises(HanlineError, match="every image of the dataset is damaged"):
             list(loader_of(made, "validation"))

@@ -2,8 +2,9 @@
 
 import pytest
 import torch
-from architectures import CASES, HANGUL, parity_module
 from omegaconf import OmegaConf
+from support import dtrb
+from support.dtrb import CASES, HANGUL
 
 from hanline.commands import export, import_weights
 from hanline.errors import HanlineError
@@ -20,7 +21,6 @@ from hanline.models.transformation.tps import spline
 from hanline.text.charset import Charset
 from hanline.training.weight_transfer import finetune_from
 
-PARITY = parity_module()
 NO_SIZE = {"height": None, "width": None, "keep_ratio": None}
 
 
@@ -60,35 +60,35 @@ def dtrb_file(recognizer_of, tmp_path):
     return write
 
 
-@pytest.mark.parametrize("case", PARITY.REFERENCE["cases"])
+@pytest.mark.processor
+@pytest.mark.parametrize("case", dtrb.REFERENCE["cases"])
 @torch.inference_mode()
 def test_the_reference_comes_in_and_goes_out(case, tmp_path, capsys):
     """DTRB's own outputs, by way of an imported file; and the file again, bit by bit."""
-    state = PARITY.formula_weights(case)
+    state = dtrb.formula_weights(case)
     if case.startswith("TPS"):
         place = "module.Transformation.GridGenerator."
-        image = PARITY.CONFIG["imgH"], PARITY.CONFIG["imgW"]
+        image = dtrb.CONFIG["imgH"], dtrb.CONFIG["imgW"]
         state[place + "inv_delta_C"], state[place + "P_hat"] = grid(
-            *image, PARITY.CONFIG["num_fiducial"]
+            *image, dtrb.CONFIG["num_fiducial"]
         )
     for name in state:
         if name.endswith("num_batches_tracked"):
             state[name] = state[name].reshape(()).long()
     path = tmp_path / "theirs.pth"
     torch.save(state, path)
-    characters = PARITY.build(case).charset.characters
+    characters = dtrb.build(case).charset.characters
     import_weights.import_weights(import_config(path, characters=characters))
-    recognizer = load_recognizer(tmp_path / "theirs.ckpt")
-
-    images = PARITY.formula_images()
-    expected = PARITY.REFERENCE["cases"][case]
-    tolerance = PARITY.TOLERANCE.get(case, 1e-4)
+    recognizer, images, tolerance = dtrb.as_compared(
+        case, load_recognizer(tmp_path / "theirs.ckpt")
+    )
+    expected = dtrb.REFERENCE["cases"][case]
     features = recognizer.features(images)
     if "logits" in expected:
-        PARITY.assert_matches(recognizer.prediction(features), expected["logits"], tolerance)
+        dtrb.assert_matches(recognizer.prediction(features), expected["logits"], tolerance)
     else:
         scores = recognizer.prediction(features, stop_early=False)
-        PARITY.assert_matches(scores, expected["greedy"], tolerance)
+        dtrb.assert_matches(scores, expected["greedy"], tolerance)
 
     export.export(export_config(tmp_path / "theirs.ckpt", format="dtrb"))
     back = torch.load(tmp_path / "theirs_back.pth", weights_only=True)
@@ -125,7 +125,7 @@ def test_a_width_that_does_not_divide(feature_extraction, tmp_path):
     """In DTRB's own shapes: it rounds a half, a quarter, an eighth and a sixteenth down."""
     width = {512: 37, 256: 18, 128: 9, 64: 4, 32: 2}
     state = {"module.Prediction.weight": torch.rand(3, 37), "module.Prediction.bias": torch.rand(3)}
-    for name, shape in PARITY.KEYS[f"FeatureExtraction={feature_extraction}"].items():
+    for name, shape in dtrb.KEYS[f"FeatureExtraction={feature_extraction}"].items():
         state[f"module.{name}"] = torch.rand([width.get(size, size) for size in shape])
         if name.endswith("num_batches_tracked"):
             state[f"module.{name}"] = torch.tensor(7)
@@ -148,7 +148,7 @@ def test_a_width_that_leaves_a_layer_without_channels(recognizer_of, name, least
         if width == least:
             Recognizer(**spec)
         else:
-            with pytest.raises(HanlineError, match=f"is {width}: {name.lower()} needs at least"):
+            with pytest.raises(HanlineError, match=f"out_channels={width}: expected at least"):
                 Recognizer(**spec)
 
 

@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 import torch
-from architectures import HANGUL
 from PIL import Image
+from support.dtrb import HANGUL
 
 from hanline.errors import HanlineError
 from hanline.formats.checkpoint import load_recognizer, save_recognizer

@@ -47,9 +47,9 @@ def test_training_takes_every_option(hydra_apart):
     config.run_dir = "run"
     check_config(config, CONF / "train.yaml", train.Settings)
     assert config.seed == 7
-    assert config.data.validation_dir == "val sets"
-    assert config.data.select_data == ["a", "b"]
-    assert config.data.batch_ratio == [0.3, 0.7]
+    assert config.data.validation.dir == "val sets"
+    assert config.data.train.select_data == ["a", "b"]
+    assert config.data.train.batch_ratio == [0.3, 0.7]
     assert config.data.lowercase
     assert (config.image.height, config.image.width, config.image.channels) == (120, 1625, 3)
     assert config.image.keep_ratio

@@ -10,8 +10,8 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from architectures import CASES, HANGUL, ROOT
 from PIL import Image
+from support.dtrb import CASES, HANGUL
 from torch import nn
 
 from hanline.errors import HanlineError
@@ -239,7 +239,12 @@ def test_the_program_in_the_docs_reads_without_torch(
 ):
     """docs/onnx.md's program, as it stands there, gives what `hanline predict` gives, of an image
     that is padded and of one that is squeezed or stretched."""
-    program = (ROOT / "docs" / "onnx.md").read_text("utf-8").split("```python\n")[1].split("```")[0]
+    program = (
+        (Path(__file__).parents[2] / "docs" / "onnx.md")
+        .read_text("utf-8")
+        .split("```python\n")[1]
+        .split("```")[0]
+    )
     assert "torch" not in program
     assert len(program.splitlines()) <= 35
     recognizer, path = onnx_of(case)

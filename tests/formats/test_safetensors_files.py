@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from architectures import HANGUL
+from support.dtrb import HANGUL
 
 from hanline.formats.checkpoint import load_recognizer, load_weights_file, save_recognizer
 from hanline.formats.model_card import history_of, model_card

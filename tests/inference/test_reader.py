@@ -12,6 +12,7 @@ from PIL import Image
 from hanline.errors import HanlineError
 from hanline.formats.checkpoint import load_recognizer
 from hanline.inference.reader import Reader, Reading, image_files, natural_key
+from hanline.raster import NO_IMAGE
 
 ORIENTATION = 0x0112
 
@@ -146,8 +147,7 @@ def test_what_cannot_be_read_does_not_disturb_the_rest(reader, picture, words, t
     readings = list(reader.readings([text, *files, empty, tmp_path / "gone.png"]))
     assert [reading.text for reading in readings[1:-2:2]] == words
     problems = [reading.problem for reading in (readings[0], *readings[-2:])]
-    unknown = "no image, or of a format that Pillow does not know"
-    assert problems == [unknown, unknown, "no such file"]
+    assert problems == [NO_IMAGE, NO_IMAGE, "no such file"]
     for cut in readings[2:-2:2]:
         assert cut.problem.startswith("damaged image")
         assert (cut.text, cut.confidence) == ("", 0.0)
@@ -167,6 +167,7 @@ def test_bytes_are_read_as_files_are(reader, picture, tmp_path):
     assert from_path.text == "속보 1"
 
 
+@pytest.mark.processor
 @pytest.mark.parametrize("batch_size", [1, 4, 100])
 def test_batches_change_nothing(batch_size, checkpoint, reader, picture, words, tmp_path):
     files = []
@@ -195,6 +196,7 @@ def test_images_are_taken_only_as_they_are_needed(reader, picture, tmp_path):
     readings.close()
 
 
+@pytest.mark.processor
 def test_whatever_is_handed_over(reader, tmp_path):
     pixels = np.random.default_rng(2).integers(0, 256, (40, 90, 3), dtype=np.uint8)
     path = tmp_path / "a.png"
@@ -202,7 +204,9 @@ def test_whatever_is_handed_over(reader, tmp_path):
     image.save(path)
     one = reader.read(path)
     assert reader.read(str(path)) == reader.read(image) == reader.read(pixels) == one
-    assert reader.read([path.read_bytes(), image, pixels[:, :, [0, 1, 2]]]) == [one] * 3
+    # A batch of three is multiplied in another order than one image, so it has a batch beside it.
+    three = [path.read_bytes(), image, pixels[:, :, [0, 1, 2]]]
+    assert reader.read(three) == reader.read([path] * 3)
     grey = reader.read(image.convert("L"))
     assert reader.read(np.asarray(image.convert("L"))) == grey
     assert reader.read(np.asarray(image.convert("L"))[:, :, None]) == grey

@@ -35,7 +35,7 @@ def reader():
 def lines():
     """Lines in the plain look, in the bundled fonts."""
     with initialize_config_dir(str(CONF), version_base=None):
-        config = compose("train", ["synthesis.fonts=bundled", "synthesis.renderer.bold=0"])
+        config = compose("train", ["synthesis.fonts=bundled", "renderer.bold_probability=0"])
     look = instantiate(config.synthesis, characters=named_charset("korean").characters)
     return [look.picture(look.task(text, number)) for number, text in enumerate(TEXTS)]
 

@@ -132,7 +132,7 @@ def test_attentions_own_choices_are_what_teaching_them_gives(ending):
     attention, features = ending
     greedy = attention(features, stop_early=False)
     before = torch.cat([torch.full((24, 1), GO), greedy.argmax(dim=2)[:, :-1]], dim=1)
-    torch.testing.assert_close(attention.teacher_forced(features, before), greedy)
+    torch.testing.assert_close(attention.teacher_forced(features, before)[0], greedy)
 
 
 @torch.inference_mode()
@@ -141,7 +141,7 @@ def test_attentions_loss_counts_every_character_and_the_end(attention):
     labels = ["가나다", "다"]
     # GO 가 나 다 | GO 다 – –, against 가 나 다 END | 다 END – –.
     before = torch.tensor([[GO, 2, 3, 4], [GO, 4, END, GO]])
-    logarithms = attention.teacher_forced(features, before).log_softmax(dim=2)
+    logarithms = attention.teacher_forced(features, before)[0].log_softmax(dim=2)
     expected = [
         *(logarithms[0, step, c] for step, c in enumerate((2, 3, 4, END))),
         *(logarithms[1, step, c] for step, c in enumerate((4, END))),

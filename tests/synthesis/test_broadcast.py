@@ -5,40 +5,40 @@ import numpy as np
 import pytest
 
 from hanline.errors import HanlineError
-from hanline.synthesis.broadcast import BroadcastRenderer, _highest, _shaped
+from hanline.synthesis.broadcast import BroadcastRenderer, _Line
 from hanline.synthesis.text_layout import lay_out
 
 PLAIN = BroadcastRenderer(
     height=32,
     font_size=[0.6, 0.6],
-    full_height=0,
-    tilt=0,
-    tilt_probability=1,
-    tilt_below=10,
+    full_height_probability=0,
+    rotation_degrees=0,
+    rotation_probability=1,
+    rotation_below_characters=10,
     letter_width=[1, 1],
     spacing=[0, 0],
-    bold=0,
-    thickness=[0.06, 0.06],
+    bold_probability=0,
+    bold_thickness=[0.06, 0.06],
     edge=0.05,
     margin=[0.1, 0.1],
     shift=0,
     text_color=["#000000", "#000000"],
     background_color=["#EEEEEE", "#EEEEEE"],
-    light_on_dark=0,
+    light_on_dark_probability=0,
 )
 VARIED = replace(
     PLAIN,
     font_size=[0.3, 1.4],
-    full_height=0.3,
-    tilt=12,
+    full_height_probability=0.3,
+    rotation_degrees=12,
     letter_width=[0.6, 1.4],
     spacing=[-0.2, 0.5],
-    bold=0.5,
+    bold_probability=0.5,
     margin=[0.05, 1],
     shift=1,
     text_color=["#000000", "#404040"],
     background_color=["#CCCCCC", "#FFFFFF"],
-    light_on_dark=0.5,
+    light_on_dark_probability=0.5,
 )
 TEXTS = [
     "가",
@@ -83,21 +83,23 @@ def test_turning_loses_no_ink(sans, text):
     expected = ink(straight.render(text, sans, 0)).sum()
     angled = 0
     for seed in range(10):
-        image = replace(straight, tilt=15).render(text, sans, seed)
+        image = replace(straight, rotation_degrees=15).render(text, sans, seed)
         assert ink(image).sum() == pytest.approx(expected, rel=0.02)
         angled += rows(image) != rows(straight.render(text, sans, seed))
     assert angled >= 8
 
 
 def test_long_texts_are_not_turned(sans):
-    turning = replace(PLAIN, tilt=10)
+    turning = replace(PLAIN, rotation_degrees=10)
     for text, turned in (("가" * 9, True), ("가" * 10, False)):
         images = {turning.render(text, sans, seed).tobytes() for seed in range(5)}
         assert (len(images) > 1) == turned
 
 
 def test_a_turned_text_that_would_be_too_high_is_drawn_smaller(sans):
-    image = replace(PLAIN, font_size=[0.9, 0.9], tilt=10).render("가나다라마바사아자", sans, 3)
+    image = replace(PLAIN, font_size=[0.9, 0.9], rotation_degrees=10).render(
+        "가나다라마바사아자", sans, 3
+    )
     top, bottom = rows(image)
     assert top >= 2
     assert bottom <= 29
@@ -108,20 +110,22 @@ def test_a_turned_line_is_never_higher_than_was_reckoned(sans):
         line = lay_out("가■", sans, size, 0, 1, 0, 0)
         for angle in np.linspace(-15, 15, 23):
             for width in (0.7, 1, 1.01):
-                turned = _shaped(line.mask(0), width, angle)
-                assert 0 <= _highest(line, width, angle) - turned.height < 4
+                turned = _Line(line, 0, width, angle)
+                assert 0 <= turned.max_height() - turned.mask().height < 4
 
 
 @pytest.mark.parametrize("text", ["가나다", "1440", "jgÅ|", "Ag 가"])
 def test_full_height_fills_the_room(noto, text):
     for font in noto:
-        top, bottom = rows(replace(PLAIN, height=64, full_height=1).render(text, font, 0))
+        top, bottom = rows(
+            replace(PLAIN, height=64, full_height_probability=1).render(text, font, 0)
+        )
         assert 3 <= top <= 6
         assert 57 <= bottom <= 60
 
 
 def test_small_characters_stay_small_and_where_they_are(sans):
-    renderer = replace(PLAIN, height=64, full_height=1)
+    renderer = replace(PLAIN, height=64, full_height_probability=1)
     above, below = rows(renderer.render("'", sans, 0)), rows(renderer.render(",", sans, 0))
     assert above[1] < 32 < below[0]
     assert above[1] - above[0] < 30
@@ -157,7 +161,7 @@ def test_the_width_grows_with_the_text(sans):
 
 def test_bold_strokes_are_thicker(sans):
     plain = ink(PLAIN.render("가나다", sans, 0)).sum()
-    assert ink(replace(PLAIN, bold=1).render("가나다", sans, 0)).sum() > 1.3 * plain
+    assert ink(replace(PLAIN, bold_probability=1).render("가나다", sans, 0)).sum() > 1.3 * plain
 
 
 def test_the_shift_moves_the_text_within_the_edge(sans):
@@ -169,7 +173,7 @@ def test_the_shift_moves_the_text_within_the_edge(sans):
 
 def test_colours(sans):
     dark = PLAIN.render("가", sans, 0)
-    light = replace(PLAIN, light_on_dark=1).render("가", sans, 0)
+    light = replace(PLAIN, light_on_dark_probability=1).render("가", sans, 0)
     assert (dark.mode, dark.getextrema()) == ("L", (0, 0xEE))
     assert dark.getpixel((0, 0)) == 0xEE
     assert (light.mode, light.getpixel((0, 0))) == ("L", 0)
@@ -205,9 +209,9 @@ def test_pure_in_text_font_and_seed(noto):
         ("height", 0),
         ("font_size", [0.8, 0.6]),
         ("font_size", 0.8),
-        ("tilt", 90),
+        ("rotation_degrees", 90),
         ("margin", [-0.1, 0.1]),
-        ("bold", 1.5),
+        ("bold_probability", 1.5),
         ("text_color", ["#000000"]),
         ("text_color", ["no colour", "#000000"]),
         ("text_color", ["#000000", "#FFFFFF"]),

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from hanline.synthesis.contact_sheet import contact_sheet
-from hanline.synthesis.dataset_renderer import Sample
+from hanline.synthesis.dataset_renderer import RenderedSample
 
 GROUND = (0x8A, 0x2B, 0xE2)
 
@@ -15,10 +15,10 @@ def noise(width, height, mode, seed):
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8))
 
 
-def sample(image, file_format="PNG"):
+def sample(image, file_format="PNG", boxes=None):
     file = io.BytesIO()
     image.save(file, file_format)
-    return Sample(file.getvalue(), "가")
+    return RenderedSample(file.getvalue(), "가", image.width, boxes)
 
 
 def places(sheet, images):
@@ -77,3 +77,27 @@ def test_a_page_of_nothing():
     sheet = contact_sheet([])
     assert sheet.width == 1600
     assert sheet.getcolors() == [(sheet.width * sheet.height, GROUND)]
+
+
+class TestBoxes:
+    BOXES = np.array([[2, 3, 10, 12], [np.nan] * 4, [20, 1, 33.4, 15.6]], dtype=np.float32)
+
+    def pixels(self, **options):
+        one = sample(Image.new("L", (40, 16), 200), boxes=self.BOXES)
+        unknown = sample(Image.new("L", (40, 16), 100))
+        return np.asarray(contact_sheet([one, unknown], width=200, **options))[6:22, 6:92]
+
+    def test_are_marked_around_each_character(self):
+        page = self.pixels(boxes=True)
+        marked = (page[:, :40] != 200).any(axis=2)
+        expected = np.zeros((16, 40), dtype=bool)
+        for left, top, right, bottom in ((2, 3, 10, 12), (20, 1, 33, 16)):
+            expected[top:bottom, left:right] = True
+            expected[top + 1 : bottom - 1, left + 1 : right - 1] = False
+        assert np.array_equal(marked, expected)
+        # Neighbors have different colors.
+        assert tuple(page[3, 2]) != tuple(page[1, 20])
+
+    def test_are_not_marked_if_they_are_unknown_or_not_asked_for(self):
+        assert (self.pixels(boxes=True)[:, 46:] == 100).all()
+        assert (self.pixels()[:, :40] == 200).all()

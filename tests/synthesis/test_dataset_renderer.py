@@ -5,12 +5,14 @@ import sys
 from collections import Counter
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from hanline.errors import HanlineError
+from hanline.synthesis.base import Renderer, Rendering
 from hanline.synthesis.broadcast import BroadcastRenderer
-from hanline.synthesis.dataset_renderer import Synthesis
+from hanline.synthesis.dataset_renderer import DatasetRenderer
 from hanline.synthesis.fonts import Font, FontSet
 from hanline.synthesis.mixed import MixedRenderer
 
@@ -18,18 +20,21 @@ TEXTS = [f"{word}{i}" for i in range(150) for word in ("가", "나라", "女", "
 
 
 @dataclass(frozen=True)
-class NamedFont:
+class NamedFont(Renderer):
     """Tells the font by the image's width."""
 
     color: str = "#123456"
 
-    def render(self, text, font, seed):
-        return Image.new("RGB", (ord(font.path.name[0]), 8), self.color)
+    version = 1
+
+    def draw(self, text, font, seed):
+        image = Image.new("RGB", (ord(font.path.name[0]), 8), self.color)
+        return Rendering(image, lambda: None)
 
 
 def synthesis(renderer, fonts, **settings):
     defaults = {"image_format": "png", "jpeg_quality": 90, "seed": 0, "processes": 1}
-    return Synthesis(renderer, fonts, **(defaults | settings))
+    return DatasetRenderer(renderer, fonts, **(defaults | settings))
 
 
 @pytest.fixture(scope="module")
@@ -37,20 +42,20 @@ def broadcast(noto):
     renderer = BroadcastRenderer(
         height=24,
         font_size=[0.5, 0.9],
-        full_height=0.1,
-        tilt=5,
-        tilt_probability=0.5,
-        tilt_below=10,
+        full_height_probability=0.1,
+        rotation_degrees=5,
+        rotation_probability=0.5,
+        rotation_below_characters=10,
         letter_width=[0.8, 1],
         spacing=[-0.1, 0.1],
-        bold=0.2,
-        thickness=[0, 0.1],
+        bold_probability=0.2,
+        bold_thickness=[0, 0.1],
         edge=0.05,
         margin=[0.05, 0.3],
         shift=1,
         text_color=["#000000", "#404040"],
         background_color=["#CCCCCC", "#FFFFFF"],
-        light_on_dark=0.3,
+        light_on_dark_probability=0.3,
     )
     return synthesis(renderer, noto)
 
@@ -82,6 +87,27 @@ class TestDraw:
 
     def test_processes_change_nothing(self, broadcast, drawn):
         assert [s for chunk in broadcast.draw(TEXTS, processes=2) for s in chunk] == drawn
+
+    @pytest.mark.parametrize("processes", [1, 2])
+    def test_samples_say_where_their_characters_are(self, broadcast, processes):
+        (samples,) = broadcast.draw(["가 나", "8·15", " "], processes=processes)
+        for number, sample in enumerate(samples):
+            task = broadcast.task(sample.label, number)
+            rendering = broadcast.rendering(task)
+            assert np.array_equal(sample.boxes, rendering.boxes, equal_nan=True)
+            assert np.array_equal(sample.positions, rendering.positions, equal_nan=True)
+            assert sample.positions.shape == (len(sample.label), 2)
+            assert np.isnan(sample.positions).any(axis=1).tolist() == [
+                c == " " for c in sample.label
+            ]
+            known = sample.positions[~np.isnan(sample.positions[:, 0])]
+            assert ((known >= 0) & (known <= 1)).all()
+            assert known.ravel().tolist() == sorted(known.ravel().tolist())
+
+    def test_samples_of_a_renderer_that_does_not_know_have_none(self, two):
+        ((sample,),) = synthesis(NamedFont(), two).draw(["A"])
+        assert sample.boxes is None
+        assert sample.positions is None
 
     @pytest.mark.parametrize("start", [1, 256, 377, 599, 600])
     def test_a_start_changes_nothing(self, broadcast, drawn, start):

@@ -8,8 +8,7 @@ from fontTools.ttLib import TTCollection, TTFont, newTable
 from fontTools.ttLib.tables.ttProgram import Program
 
 from hanline.errors import HanlineError
-from hanline.synthesis import fonts
-from hanline.synthesis.fonts import Font, FontSet, bundled_files, find_fonts
+from hanline.synthesis.fonts import Font, FontSet, bundled_files, find_fonts, places
 
 
 @pytest.fixture
@@ -17,7 +16,7 @@ def system(monkeypatch, tmp_path):
     """A folder that stands for all those of the system."""
     folder = tmp_path / "system"
     folder.mkdir()
-    monkeypatch.setattr(fonts, "system_folders", lambda: [folder])
+    monkeypatch.setattr(places, "system_folders", lambda: [folder])
     return folder
 
 
@@ -90,7 +89,7 @@ class TestFontSet:
         [("A", ["a.ttf"]), ("B", ["a.ttf", "b.ttf"]), ("BCD", ["b.ttf"]), ("AC", []), ("Z", [])],
     )
     def test_able_fonts_draw_the_whole_text(self, two, text, able):
-        assert [font.name for font in two.able(text)] == able
+        assert [font.name for font in two.covering(text)] == able
         assert two.can_draw(text) == bool(able)
 
     def test_is_a_sequence_in_the_order_of_names(self, two):
@@ -121,7 +120,7 @@ class TestFindFonts:
         found = {f.name for f in find_fonts("auto", "가나", 1)}
         assert "NotoSansKR-Regular.otf" in found
         assert "latin.ttf" not in found
-        assert "no font of the system is fit" in caplog.text
+        assert "no system font has enough characters" in caplog.text
 
     def test_a_named_file_is_taken_whatever_it_has(self, make_font):
         make_font("folder/latin.ttf", "AB")
@@ -224,17 +223,17 @@ def test_a_subset_draws_what_is_left_in_it(sans, tmp_path):
 
 @pytest.mark.parametrize("platform", ["linux", "darwin", "win32"])
 def test_system_folders_exist(monkeypatch, tmp_path, platform):
-    places = {
+    own_folders = {
         "linux": ".local/share/fonts",
         "darwin": "Library/Fonts",
         "win32": "AppData/Local/Microsoft/Windows/Fonts",
     }
-    monkeypatch.setattr(fonts.sys, "platform", platform)
-    monkeypatch.setattr(fonts.Path, "home", lambda: tmp_path)
+    monkeypatch.setattr(places.sys, "platform", platform)
+    monkeypatch.setattr(places.Path, "home", lambda: tmp_path)
     for variable in ("XDG_DATA_HOME", "LOCALAPPDATA"):
         monkeypatch.delenv(variable, raising=False)
-    own = tmp_path / places[platform]
-    assert own not in fonts.system_folders()
+    own = tmp_path / own_folders[platform]
+    assert own not in places.system_folders()
     own.mkdir(parents=True)
-    assert own in fonts.system_folders()
-    assert all(folder.is_dir() for folder in fonts.system_folders())
+    assert own in places.system_folders()
+    assert all(folder.is_dir() for folder in places.system_folders())

@@ -5,24 +5,31 @@ import pytest
 from PIL import Image
 
 from hanline.errors import HanlineError
+from hanline.synthesis.base import Renderer, Rendering
 from hanline.synthesis.mixed import MixedRenderer
 
 
 @dataclass(frozen=True)
-class Flat:
+class Flat(Renderer):
     """Draws an image of one grey."""
 
     grey: int
 
-    def render(self, text, font, seed):
-        return Image.new("L", (4, 4), self.grey)
+    version = 1
+
+    def draw(self, text, font, seed):
+        image = Image.new("L", (4, 4), self.grey)
+        return Rendering(image, lambda: None)
 
 
-class Seeded:
+class Seeded(Renderer):
     """Draws an image of the grey that its seed says."""
 
-    def render(self, text, font, seed):
-        return Image.new("L", (4, 4), seed % 256)
+    version = 1
+
+    def draw(self, text, font, seed):
+        image = Image.new("L", (4, 4), seed % 256)
+        return Rendering(image, lambda: None)
 
 
 def greys(weights, names="ab", count=400):

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image, ImageFont
 
 from hanline.errors import HanlineError
-from hanline.synthesis import trdg as look
 from hanline.synthesis.trdg import TrdgRenderer
+from hanline.synthesis.trdg_engine import trdg_engine
 
 pytest.importorskip("trdg")
 
@@ -240,7 +240,7 @@ class TestPhotographs:
 
 
 def test_missing_packages_say_what_to_install(plain, monkeypatch):
-    look._trdg.cache_clear()
+    trdg_engine.cache_clear()
     monkeypatch.setitem(sys.modules, "cv2", None)
     with pytest.raises(HanlineError, match=r"pip install --no-deps trdg==1\.8\.0"):
         replace(plain)

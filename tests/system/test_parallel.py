@@ -39,8 +39,8 @@ import os, sys, time
 from pathlib import Path
 import torch
 from torch.utils.data import Dataset
-from hanline.data.datamodule import ignore_sigterm_in_worker
-from hanline.data.dataset import Batch
+from hanline.data.workers import ignore_sigterm_in_worker
+from hanline.data.base import Batch
 from hanline.data.transfer import BatchLoader
 
 class Large(Dataset):

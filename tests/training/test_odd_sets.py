@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from hanline.data.lmdb_store import LMDBWriter
+from hanline.data.lmdb_writer import LMDBWriter
 from hanline.training.run_summary import time_steps
 
 TINY = [
@@ -16,8 +16,8 @@ TINY = [
     "model.sequence_modeling.out_channels=32",
     "image.width=32",
     "data=lmdb",
-    "data.train_dir=training",
-    "data.validation_dir=validation",
+    "data.train.dir=training",
+    "data.validation.dir=validation",
     "data.batch_size=4",
     "data.num_workers=0",
     "trainer.max_steps=2",

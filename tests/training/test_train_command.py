@@ -25,8 +25,8 @@ TINY = [
     "corpus.min_words=1",
     "corpus.max_words=1",
     "max_label_length=10",
-    "data.train_samples=64",
-    "data.validation_samples=25",
+    "data.train.samples=64",
+    "data.validation.samples=25",
     "data.batch_size=4",
     "data.num_workers=1",
     "trainer.max_steps=12",
@@ -177,6 +177,9 @@ def test_a_signal_waits_for_the_whole_step_and_its_validation(
     assert figures(folder) == figures(run_on_two_devices)[: len(figures(folder))] != []
 
     done = train(f"resume={folder / 'last.ckpt'}")
+    assert done.returncode == 1
+    assert "++callbacks.stop._target_=stopping.SignalAt" in done.stderr
+    done = train(f"resume={folder / 'last.ckpt'}", "++callbacks.stop._target_=stopping.SignalAt")
     assert done.returncode == 0, done.stderr
     assert_ended_alike(folder, run_on_two_devices)
 

@@ -21,6 +21,19 @@ KEYS = {
     "straighten": "deskew",
     "unfit_labels": "invalid_labels",
 }
+# Keys that have moved to another place.
+MOVED = {
+    "data.train_dir": "data.train.dir",
+    "data.validation_dir": "data.validation.dir",
+    "data.train_samples": "data.train.samples",
+    "data.validation_samples": "data.validation.samples",
+    "data.select_data": "data.train.select_data",
+    "data.batch_ratio": "data.train.batch_ratio",
+    "data.total_data_usage_ratio": "data.train.usage_ratio",
+    "data.texts": "data.train.texts",
+    "data.min_words": "corpus.min_words",
+    "data.max_words": "corpus.max_words",
+}
 # Whole groups, with all keys below them.
 GROUPS = {"schedule": "scheduler", "synthesis.renderer": "renderer", "synthesis": "renderer"}
 CHOICES = {"headline": "varied"}
@@ -38,6 +51,7 @@ def new_key(key: str, known: Collection[str]) -> str | None:
         for was, now in GROUPS.items()
         if key == was or key.startswith(f"{was}.")
     ]
+    candidates.append(MOVED.get(key, key))
     group, dot, last = key.rpartition(".")
     candidates.append(f"{group}{dot}{KEYS.get(last, last)}")
     return next((name for name in candidates if name != key and name in known), None)

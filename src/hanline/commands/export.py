@@ -27,7 +27,7 @@ from hanline.inference.evaluation import evaluate, samples, summary
 from hanline.inference.reader import Reader
 from hanline.models.precision import ReadingPrecision
 from hanline.models.recognizer import Recognizer
-from hanline.quantization.torch_int8 import calibrate, has_fast_int8
+from hanline.quantization.torch_int8 import calibrate, has_int8
 from hanline.system import files as system_files
 
 Format = Literal["dtrb", "easyocr", "onnx", "safetensors"]
@@ -146,8 +146,8 @@ def measure_eight_bits(recognizer: Recognizer, dataset: Path) -> list[str]:
     some = (image for image, _ in islice(samples(dataset, Counter()), RANGE_IMAGES))
     reader = Reader(recognizer, "cpu", precision="32-true")
     recognizer.ranges = calibrate(recognizer, reader.batches(some))
-    if not has_fast_int8():
-        print("what reading in 8 bits costs, only a processor with fast 8-bit products can tell")
+    if not has_int8():
+        print("cannot measure what int8 costs: this processor has no 8-bit products")
         return []
     precisions: list[ReadingPrecision] = ["32-true", "int8"]
     figures = [

@@ -9,10 +9,10 @@ from omegaconf import DictConfig
 from PIL import Image
 
 from hanline.cli.hydra_app import plain, repeated_without, run
-from hanline.data.dataset_writer import SetWriter, write_lock
+from hanline.data.dataset_writer import DatasetWriter, write_lock
 from hanline.data.image_folder import FolderWriter
-from hanline.data.lmdb_store import LMDBWriter
-from hanline.data.rendered_datasets import RenderedDatasets, choose_texts, draw
+from hanline.data.lmdb_writer import LMDBWriter
+from hanline.data.rendered_datasets import RenderedDatasets, choose_texts, render
 from hanline.data.shards import Shard
 from hanline.errors import HanlineError
 from hanline.synthesis.contact_sheet import contact_sheet
@@ -37,6 +37,7 @@ class Settings:
 
     output: str | None
     format: Literal["folder", "lmdb", "preview"]
+    boxes: bool
     part: Literal["train", "validation"]
     samples: int | None
     seed: int
@@ -71,10 +72,10 @@ def synthesize(config: DictConfig) -> None:
     chosen = texts.train if config.part == "train" else texts.validation
     if config.format == PREVIEW:
         drawn = [sample for some in look.draw(chosen, processes=1) for sample in some]
-        save_image(contact_sheet(drawn), output)
+        save_image(contact_sheet(drawn, boxes=config.boxes), output)
         print(f"drew {len(chosen)} texts into {output}")
         return
-    facts = RenderedDatasets(output.parent, texts, look).facts(config.part)
+    facts = RenderedDatasets(output.parent, texts, look).fingerprint(config.part)
     if shard:
         # Other machines may have others, and letters of other shapes then.
         facts["libraries"] = libraries()
@@ -83,12 +84,12 @@ def synthesize(config: DictConfig) -> None:
         if shard and shard.exists_matching(output, facts):
             print(f"{path} is there already")
             return
-        writer: SetWriter = (
+        writer: DatasetWriter = (
             LMDBWriter(path, resume=True)
             if config.format == "lmdb"
             else FolderWriter(path, look.image_format)
         )
-        draw(chosen, look, writer, facts, shard)
+        render(chosen, look, writer, facts, shard)
     print(f"drew {writer.done} texts into {path}")
 
 

@@ -4,7 +4,7 @@ import logging
 import sys
 import warnings
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 
@@ -27,9 +27,16 @@ from hanline.text.charset import Charset
 from hanline.training.callbacks.checkpoints import TrainingStopped, best_accuracy
 from hanline.training.distributed import launched_processes
 from hanline.training.module import RecognizerModule
-from hanline.training.resume import check_state, permitted_changes, relocated
+from hanline.training.resume import (
+    check_said,
+    check_state,
+    permitted_changes,
+    relocated,
+    said_targets,
+)
 from hanline.training.run_summary import log_start, retain_freed_memory
 from hanline.training.weight_transfer import finetune_from
+from hanline.trusted_targets import check_targets, read_config
 
 logger = logging.getLogger(__name__)
 CONFIG = "config.yaml"
@@ -171,16 +178,27 @@ def resumed(config: DictConfig) -> DictConfig:
                 f"cannot resume: there is no {file}. resume takes the last.ckpt of a run, in the "
                 "folder where the run wrote it"
             )
-    changed, left_out = permitted_changes(HydraConfig.get().overrides.task, checkpoint)
-    settings = plain(OmegaConf.load(written))
+    overrides = HydraConfig.get().overrides.task
+    changed, left_out = permitted_changes(overrides, checkpoint)
+    # It may come from others, or have been edited: nothing in it is resolved or built as it is.
+    settings = read_config(written)
+    missing = {field.name for field in fields(Settings)} - set(settings)
+    if missing or not isinstance(settings["run_dir"], str):
+        raise HanlineError(
+            f"{written}: expected {', '.join(sorted(missing)) or 'run_dir as text'}. Take the "
+            "config.yaml that the run wrote"
+        )
+    said = said_targets(overrides)
+    check_said(said, settings)
+    run_dir = checkpoint.parent
     # The run's folder may have been moved.
-    former = DictConfig(relocated(settings, settings["run_dir"], str(checkpoint.parent)))
+    former = DictConfig(relocated(settings, settings["run_dir"], str(run_dir)))
     for key in changed:
         OmegaConf.update(former, key, OmegaConf.select(config, key))
-    for name in left_out & set(former.callbacks):
+    for name in left_out & set(former.get("callbacks") or ()):
         del former.callbacks[name]
+    check_targets(plain(former), written, run_dir, said)
     former.resume = str(checkpoint)
-    # It comes from a file, which may have been edited.
     check_config(former, command_file("train"), Settings)
     recognizer = make_recognizer(former, instantiate(former.charset))
     check_state(checkpoint, recognizer.spec, former.trainer.max_steps)

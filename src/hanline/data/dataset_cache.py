@@ -1,9 +1,9 @@
-"""What a walk through a whole LMDB set has told, kept so that the next run need not walk.
+"""Arrays computed by a walk through a whole LMDB dataset, kept so that the next run need not walk.
 
-It is kept as a file in the set's folder, or where nothing can be written there, in the user's cache
-folder. A file counts only where its digest is that of the set as it is now, of what was asked, and
-of the file's own content: one of a set that has changed since, a damaged and a foreign one are made
-anew. Several processes may make the same one at once.
+An array is kept as a file in the dataset's folder. If nothing can be written there, it is in the
+user's cache folder. A file counts only if its digest fits the dataset's present state, the query
+and the file's own content: a file of another state, a damaged and a foreign one are made again.
+Several processes may make the same file at once.
 """
 
 import hashlib
@@ -12,45 +12,55 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from platformdirs import user_cache_path
 
-from hanline.data.lmdb_store import LMDBStore
 from hanline.system.files import write_bytes
 
 logger = logging.getLogger(__name__)
-# Raise it whenever the same facts come to give other values.
-_VERSION = 1
+# Raise it if the same fingerprint gives other values.
+_VERSION = 2
 KEY_SIZE = hashlib.sha256().digest_size
 
 
-def indexed(
-    store: LMDBStore,
+class Identified(Protocol):
+    """A dataset on disk."""
+
+    @property
+    def path(self) -> Path: ...
+
+    def identity(self) -> list[int]:
+        """Return numbers that change if the dataset is written to or replaced."""
+
+
+def cached_array(
+    store: Identified,
     what: str,
-    facts: Mapping[str, object],
+    fingerprint: Mapping[str, object],
     dtype: type[np.generic],
     walk: Callable[[], np.ndarray],
 ) -> np.ndarray:
-    """The array that a walk through a set gives, from an earlier walk where there was one.
+    """Return the array that a walk through a dataset gives, from an earlier walk if there was one.
 
     Args:
-        store: the set.
+        store: the dataset.
         what: names the array, and the file.
-        facts: all that decides the array besides the set, in JSON's types.
+        fingerprint: all that decides the array besides the dataset, in JSON's types.
         dtype: of the array's values.
         walk: makes the array, which has one dimension.
     """
-    key, question = key_of(store, what, facts, dtype.__name__)
-    name = f"{question}.index"
-    for file in places(store, name):
+    key, stem = cache_key(store, what, fingerprint, dtype.__name__)
+    name = f"{stem}.index"
+    for file in cache_paths(store, name):
         with suppress(OSError):
             content = memoryview(file.read_bytes())
             if _digest(key, content[KEY_SIZE:]) == content[:KEY_SIZE]:
                 return np.frombuffer(content, dtype, offset=KEY_SIZE)
     values = np.ascontiguousarray(walk(), dtype=dtype)
     problem = None
-    for file in places(store, name):
+    for file in cache_paths(store, name):
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             write_bytes(file, _digest(key, values.data) + values.tobytes())
@@ -59,28 +69,29 @@ def indexed(
         else:
             return values
     logger.info(
-        "the set %s is walked through at every start, since its index cannot be kept: %s",
-        *(store.path, problem),
+        "the dataset %s is walked through at every start, since its index cannot be kept: %s",
+        store.path,
+        problem,
     )
     return values
 
 
-def key_of(
-    store: LMDBStore, what: str, facts: Mapping[str, object], dtype: str
+def cache_key(
+    store: Identified, what: str, fingerprint: Mapping[str, object], dtype: str
 ) -> tuple[bytes, str]:
-    """What tells a question about a set as it is now, and how a file with the answer is called.
+    """Return the key of a query and of the dataset's present state, and the stem of the query.
 
     Returns:
-        ``KEY_SIZE`` bytes, which are others when the set has changed; and a name without a suffix,
-        which stays.
+        ``KEY_SIZE`` bytes, which change with the dataset; and a file name without suffix, which
+        does not.
     """
-    asked = json.dumps([_VERSION, what, dtype, facts], sort_keys=True)
-    question = f"{what}-{hashlib.sha256(asked.encode()).hexdigest()[:12]}"
-    return hashlib.sha256(f"{asked} {json.dumps(store.identity())}".encode()).digest(), question
+    query = json.dumps([_VERSION, what, dtype, fingerprint], sort_keys=True)
+    stem = f"{what}-{hashlib.sha256(query.encode()).hexdigest()[:12]}"
+    return hashlib.sha256(f"{query} {json.dumps(store.identity())}".encode()).digest(), stem
 
 
-def places(store: LMDBStore, name: str) -> Iterator[Path]:
-    """Where a file about a set may be: in the set's folder, or in the user's cache folder."""
+def cache_paths(store: Identified, name: str) -> Iterator[Path]:
+    """Yield where a file about a dataset may be: its folder, then the user's cache folder."""
     yield store.path / name
     with suppress(OSError, RuntimeError):  # there may be no home
         folder = hashlib.sha256(str(store.path.resolve()).encode()).hexdigest()[:16]

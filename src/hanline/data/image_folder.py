@@ -5,15 +5,16 @@
 
 import codecs
 import os
+import stat
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
-from hanline.data.dataset_writer import SetWriter
+from hanline.data.dataset_writer import DatasetWriter, NewSample
 from hanline.errors import HanlineError
-from hanline.text.cleaning import normalize
+from hanline.text.normalization import normalize
 
 GT = "gt.txt"
 
@@ -23,9 +24,9 @@ class Row(NamedTuple):
 
     Attributes:
         number: the line's number, from 1.
-        file: the image's path; the line itself where that is all there is.
+        file: the image's path; the whole line if it has no tab.
         label: the text, in NFC.
-        problem: why it makes no sample; empty where it does.
+        problem: why it makes no sample; empty if it does.
     """
 
     number: int
@@ -35,36 +36,58 @@ class Row(NamedTuple):
 
     @property
     def image(self) -> Path:
-        """The image's path. It takes as long to make as the rest of the row."""
+        """The image's path. Making it takes as long as the rest of the row."""
         return Path(self.file)
 
 
 def read_gt(gt: Path) -> Iterator[Row]:
-    """Read a ``gt.txt``, also one from Windows: BOM, CRLF and back-slashes are understood.
+    """Yield the rows of a ``gt.txt``, also of one from Windows with BOM, CRLF and back-slashes.
 
     Raises:
-        HanlineError: the file is missing or is no UTF-8.
+        HanlineError: the file is missing, no regular file, or not UTF-8.
     """
     for number, line in read_lines(gt):
         yield row_of(gt.parent, number, line)
 
 
 def read_lines(gt: Path) -> Iterator[tuple[int, str]]:
-    """The lines of a ``gt.txt`` that are not empty, with their numbers, from 1; see `read_gt`."""
+    """Yield the lines of a ``gt.txt`` that are not empty, with their numbers, from 1.
+
+    Raises:
+        HanlineError: the file is missing, no regular file, or not UTF-8.
+    """
+    position = 0
+    with _opened(gt) as lines:
+        for number, ended_line in enumerate(lines, start=1):
+            content = ended_line.removeprefix(codecs.BOM_UTF8) if number == 1 else ended_line
+            try:
+                line = content.decode("utf-8").rstrip("\r\n")
+            except UnicodeDecodeError as error:
+                wrong = len(ended_line) - len(content) + error.start
+                raise HanlineError(
+                    f"{gt}: expected UTF-8, but byte {position + wrong} (line {number}, byte "
+                    f"{wrong} of the line) is 0x{content[error.start]:02x}: {error.reason}. Save "
+                    "the file as UTF-8"
+                ) from error
+            position += len(ended_line)
+            if line:
+                yield number, line
+
+
+@contextmanager
+def _opened(gt: Path) -> Iterator[BinaryIO]:
+    """Open a list for reading; refuse a pipe or a device, which may have no end."""
     try:
-        with gt.open(encoding="utf-8-sig", newline="\n") as lines:
-            for number, ended_line in enumerate(lines, start=1):
-                line = ended_line.rstrip("\r\n")
-                if line:
-                    yield number, line
+        if not stat.S_ISREG(gt.stat().st_mode):
+            raise HanlineError(f"{gt}: expected a regular file. Name the list itself")
+        with gt.open("rb") as content:
+            yield content
     except OSError as error:
         raise HanlineError(f"cannot read {gt}: {error}") from error
-    except UnicodeDecodeError as error:
-        raise HanlineError(f"{gt} is no UTF-8 ({error}): save it as UTF-8") from error
 
 
 def row_of(folder: Path, number: int, line: str) -> Row:
-    """The row that a line of the ``gt.txt`` of a folder is."""
+    """Return the row of a line of the ``gt.txt`` of a folder."""
     name, tab, text = line.partition("\t")
     label = normalize(text)
     if not tab:
@@ -73,21 +96,18 @@ def row_of(folder: Path, number: int, line: str) -> Row:
 
 
 def count_rows(gt: Path) -> int:
-    """How many rows :func:`read_gt` gives.
+    """Return how many rows :func:`read_gt` yields.
 
     Raises:
-        HanlineError: the file is missing.
+        HanlineError: the file is missing or no regular file.
     """
-    try:
-        with gt.open("rb") as lines:
-            first = lines.readline().removeprefix(codecs.BOM_UTF8)
-            return sum(1 for line in chain([first], lines) if line.strip(b"\r\n"))
-    except OSError as error:
-        raise HanlineError(f"cannot read {gt}: {error}") from error
+    with _opened(gt) as lines:
+        first = lines.readline().removeprefix(codecs.BOM_UTF8)
+        return sum(1 for line in chain([first], lines) if line.strip(b"\r\n"))
 
 
 def _image(folder: Path, name: str) -> str:
-    # A back-slash is a folder's separator unless a file of that very name is there.
+    # A back-slash separates folders unless a file has it in its name.
     if "\\" in name:
         with suppress(OSError):  # some names are too long to look for
             if (folder / name).exists():
@@ -96,7 +116,7 @@ def _image(folder: Path, name: str) -> str:
     return os.path.join(folder, name)  # noqa: PTH118 (in a third of the time)
 
 
-class FolderWriter(SetWriter):
+class FolderWriter(DatasetWriter):
     """Writes a folder of images and its ``gt.txt``.
 
     Args:
@@ -108,22 +128,22 @@ class FolderWriter(SetWriter):
         super().__init__(path, resume=True)
         self.suffix = suffix
         with self._removed_on_failure():
-            self.done = self._whole_lines()
+            self.done = self._count_whole_lines()
 
-    def _append(self, samples: Sequence[tuple[bytes, str]]) -> None:
+    def _append(self, samples: Sequence[NewSample]) -> None:
         lines = []
-        for number, (image, label) in enumerate(samples, start=self.done + 1):
+        for number, sample in enumerate(samples, start=self.done + 1):
             # A thousand files a folder: file systems and file managers stay quick.
             name = f"images/{number // 1000:06d}/{number:09d}.{self.suffix}"
-            place = self.partial / name
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(image)
-            lines.append(f"{name}\t{label}\n")
+            file = self.partial / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(sample.image)
+            lines.append(f"{name}\t{sample.label}\n")
         with (self.partial / GT).open("a", encoding="utf-8", newline="\n") as gt:
             gt.writelines(lines)
 
-    def _whole_lines(self) -> int:
-        """Count the lines that an earlier run left, and cut off one that it did not end."""
+    def _count_whole_lines(self) -> int:
+        """Count the lines that an earlier run left, after cutting off one that it did not end."""
         gt = self.partial / GT
         if not gt.exists():
             return 0

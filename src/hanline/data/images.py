@@ -1,6 +1,5 @@
 """Image files into pixels: whatever the file, one grey or RGB picture of the recogniser's size."""
 
-import io
 import math
 import struct
 import warnings
@@ -12,6 +11,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
 from hanline.errors import HanlineError
+from hanline.raster import NO_IMAGE, open_raster
 
 # What Pillow's decoders raise for damaged files; RuntimeError is AVIF's.
 _DAMAGED = (
@@ -101,13 +101,13 @@ def decode_image(file: Path | bytes) -> Image.Image:
         with warnings.catch_warnings():
             # Pillow warns from 89 megapixels on and refuses from 179 on; the latter is told below.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(content)) as image:
+            with open_raster(content) as image:
                 image.load()
                 return as_seen(image)
     except Image.DecompressionBombError as error:
         raise ImageError(f"too large: {error}") from error
     except Image.UnidentifiedImageError as error:
-        raise ImageError("no image, or of a format that Pillow does not know") from error
+        raise ImageError(NO_IMAGE) from error
     except _DAMAGED as error:
         raise ImageError(f"damaged image: {error}") from error
 
@@ -186,7 +186,7 @@ def aspect_of(content: bytes) -> float:
         ImageError: it is no image.
     """
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with open_raster(content) as image:
             # Asked for, an orientation that is not there would be looked for behind the pixels.
             orientation = image.getexif().get(_ORIENTATION) if "exif" in image.info else None
             lies = orientation in (5, 6, 7, 8)
@@ -207,15 +207,8 @@ def to_pixels(
     if image.mode != mode:
         image = image.convert(mode)
     height = image_format.height
-    natural = height * image.width / image.height
-    if image_format.width is not None:
-        width = image_format.width
-        inner = max(1, min(width, math.ceil(natural))) if image_format.keep_ratio else width
-    else:
-        width = width or image_format.bucket_width(image.width / image.height)
-        # What is too short for stretching is extended.
-        short = natural < _SHORTEST * height
-        inner = max(1, min(round(natural), width)) if short else width
+    width = width or image_format.bucket_width(image.width / image.height)
+    inner = inner_width(image.size, image_format, width)
     resized = image.resize((inner, height), Image.Resampling.BICUBIC)
     # A third quicker than np.asarray.
     pixels = np.frombuffer(resized.tobytes(), dtype=np.uint8)
@@ -223,6 +216,21 @@ def to_pixels(
     if inner < width:
         pixels = np.concatenate([pixels, np.repeat(pixels[:, -1:], width - inner, axis=1)], axis=1)
     return pixels
+
+
+def inner_width(size: tuple[int, int], image_format: ImageFormat, width: int) -> int:
+    """Return how many columns of :func:`to_pixels` the picture takes; the others are padding.
+
+    Args:
+        size: width and height of the image, in pixels.
+        width: the number of all columns.
+    """
+    natural = image_format.height * size[0] / size[1]
+    if image_format.width is not None:
+        return max(1, min(width, math.ceil(natural))) if image_format.keep_ratio else width
+    # A line that is too short to be stretched is extended.
+    short = natural < _SHORTEST * image_format.height
+    return max(1, min(round(natural), width)) if short else width
 
 
 def _content(file: Path) -> bytes:

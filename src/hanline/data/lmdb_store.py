@@ -1,100 +1,291 @@
-"""LMDB sets in DTRB's format, read and written.
+"""LMDB datasets in DTRB's format, read.
 
 The keys are DTRB's: ``num-samples`` holds the count as decimal text, ``image-%09d`` the bytes of an
-image file and ``label-%09d`` its UTF-8 label, numbered from 1.
+image file and ``label-%09d`` its UTF-8 label, numbered from 1. Hanline adds two that other readers
+ignore: ``position-%09d`` holds left and right of each character as shares of the image's width,
+float16 (N, 2), little-endian, NaN if unknown. ``checksum-%09d`` holds the CRC32 of image, label and
+positions, each begun with the sample's number, as three uint32, little-endian; under number 0 it
+holds that of the count.
 """
 
+import json
+import logging
 import os
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import lmdb
+import numpy as np
 
-from hanline.data.dataset_writer import PARTIAL, SetWriter
+from hanline.data.dataset_cache import cached_array
+from hanline.data.dataset_writer import PARTIAL, PROVENANCE
+from hanline.data.lmdb_pages import broken_pages, read_meta, sound_entries
 from hanline.errors import HanlineError
 
-_COUNT = b"num-samples"
-_WRITTEN = b"num-written"
-_FIRST_MAP_SIZE = 64 * 2**20
-_UNWRITTEN_PAGES = 16
+logger = logging.getLogger(__name__)
+COUNT = b"num-samples"
+CHECKSUMS = "checksums"
+_AT_A_TIME = 1024
+# The pages of a smaller file are checked in milliseconds, so the result is not kept.
+_CHECKED_EACH_TIME = 16 * 2**20
+
+Get = Callable[[bytes], bytes | None]
+
+
+class StoredSample(NamedTuple):
+    """One sample as it is stored.
+
+    Attributes:
+        image: the bytes of an image file.
+        label: its text.
+        positions: float32 (len(label), 2): left and right of each character as shares of the
+            image's width, NaN if unknown; None if none is known.
+        problem: how the sample is damaged; then it has nothing else. Empty if it is not.
+    """
+
+    image: bytes
+    label: str
+    positions: np.ndarray | None = None
+    problem: str = ""
 
 
 class LMDBStore:
-    """One LMDB set, for reading.
+    """One LMDB dataset, for reading.
 
-    It can be pickled and forked: each process opens the file for itself.
+    It can be pickled and forked: each process opens the file again.
+
+    Attributes:
+        path: its folder.
+        has_checksums: whether each sample is compared with its checksum.
+        has_positions: whether samples may have positions.
 
     Raises:
-        HanlineError: there is no set, or it is damaged or incomplete.
+        HanlineError: there is no dataset, or it is damaged or incomplete.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        if not (self.path / "data.mdb").is_file():
-            raise HanlineError(f"there is no LMDB set in {self.path}: it holds no data.mdb")
-        with self._environment().begin() as transaction:
-            count = transaction.get(_COUNT)
-        if count is None:
+        self._file = self.path / "data.mdb"
+        if not self._file.is_file():
             raise HanlineError(
-                f"the LMDB set {self.path} has no {_COUNT.decode()}: it was not written to its "
-                "end; make it again"
+                f"{self.path}: expected an LMDB dataset, but there is no file data.mdb in it"
             )
-        self._length = int(count)
+        self._meta = read_meta(self._file)
+        self._sound: dict[bytes, tuple[int, int]] | None = None
+        self.broken_pages = 0
+        if self._meta is not None:
+            walk = partial(broken_pages, self._file, self._meta)
+            if self._meta.pages * self._meta.page_size > _CHECKED_EACH_TIME:
+                broken = cached_array(self, "broken-pages", {}, np.int64, walk)
+            else:
+                broken = walk()
+            self.broken_pages = len(broken)
+        if self.broken_pages:
+            logger.warning(
+                "the LMDB dataset %s is damaged: %d pages of its data.mdb are broken (%s). Their "
+                "samples are skipped; copy it again",
+                self.path,
+                len(broken),
+                ", ".join(map(str, broken[:10])),
+            )
+        with self._reading() as get:
+            count = get(COUNT)
+            checksum = get(checksum_key(-1))
+        self.has_checksums = checksum is not None or self._claims_checksums()
+        self.has_positions = self._has_positions()
+        self._length = self._checked_count(count, checksum)
 
     def __len__(self) -> int:
         return self._length
 
+    def __getstate__(self) -> dict[str, object]:
+        return self.__dict__ | {"_sound": None}
+
     def identity(self) -> list[int]:
-        """Numbers that are others once the set was written to, or another stands in its place."""
-        info = self._environment().info()
-        file = (self.path / "data.mdb").stat()
-        changed = file.st_mtime_ns, file.st_ctime_ns
-        return [file.st_ino, file.st_size, *changed, info["last_txnid"], info["last_pgno"]]
+        """Return numbers that change if the dataset is written to or replaced."""
+        file = self._file.stat()
+        transaction = self._meta.transaction if self._meta else 0
+        return [file.st_ino, file.st_size, file.st_mtime_ns, file.st_ctime_ns, transaction]
 
-    def read(self, indices: Sequence[int]) -> list[tuple[bytes, str]]:
-        """The image files' bytes and the labels at these indices, counted from 0."""
-        samples = []
+    def samples(self, numbers: Sequence[int]) -> list[StoredSample]:
+        """Return samples, counted from 0; a damaged one has a problem and nothing else.
+
+        Raises:
+            HanlineError: the dataset lacks one of them.
+        """
+        return self._each(partial(self._sample, with_image=True), numbers)
+
+    def labels_at(self, numbers: Sequence[int]) -> list[StoredSample]:
+        """Return samples as :meth:`samples` does, without their images.
+
+        Raises:
+            HanlineError: the dataset lacks one of them.
+        """
+        return self._each(partial(self._sample, with_image=False), numbers)
+
+    def read(self, numbers: Sequence[int]) -> list[tuple[bytes, str]]:
+        """Return image and label of samples that are not damaged, counted from 0.
+
+        Raises:
+            HanlineError: one of them is damaged or missing.
+        """
+        samples = self.samples(numbers)
+        for number, sample in zip(numbers, samples, strict=True):
+            if sample.problem:
+                raise HanlineError(
+                    f"sample {number + 1} of the LMDB dataset {self.path} is damaged: "
+                    f"{sample.problem}. Copy the dataset again, or make it again"
+                )
+        return [(sample.image, sample.label) for sample in samples]
+
+    def labels(self) -> Iterator[str | None]:
+        """Yield all labels, in order; None for a damaged one.
+
+        Raises:
+            HanlineError: the dataset lacks one of them.
+        """
+        done = 0
+        with suppress(lmdb.Error):
+            for label in self._labels_in_key_order():
+                yield label
+                done += 1
+        # Where keys do not follow one another, each is looked for.
+        for start in range(done, len(self), _AT_A_TIME):
+            numbers = range(start, min(start + _AT_A_TIME, len(self)))
+            for sample in self.labels_at(numbers):
+                yield None if sample.problem else sample.label
+
+    def _labels_in_key_order(self) -> Iterator[str | None]:
+        """Yield labels as long as their keys follow one another, in a fifth of the time."""
+        if self._is_damaged:
+            return
         with self._environment().begin() as transaction:
-            for index in indices:
-                image = transaction.get(_image_key(index))
-                label = transaction.get(_label_key(index))
-                if image is None or label is None:
-                    raise self._lacks(index)
-                samples.append((image, label.decode("utf-8")))
-        return samples
+            labels = transaction.cursor()
+            labels.set_range(label_key(0))
+            checksums = transaction.cursor()
+            checksums.set_range(checksum_key(0))
+            for number, (key, label) in zip(range(len(self)), labels, strict=False):
+                if key != label_key(number):
+                    return
+                if self.has_checksums:
+                    if checksums.key() != checksum_key(number):
+                        return
+                    expected = checksums.value()[4:8]
+                    checksums.next()
+                    if checksum_of(label, number) != expected:
+                        yield None
+                        continue
+                yield _text(label)
 
-    def labels_at(self, indices: Sequence[int]) -> list[str]:
-        """The labels at these indices, counted from 0."""
-        labels = []
-        with self._environment().begin() as transaction:
-            for index in indices:
-                label = transaction.get(_label_key(index))
-                if label is None:
-                    raise self._lacks(index)
-                labels.append(label.decode("utf-8"))
-        return labels
+    def _sample(self, get: Get, number: int, with_image: bool) -> StoredSample:
+        label = get(label_key(number))
+        image = get(image_key(number)) if with_image else b""
+        positions = get(position_key(number)) if self.has_positions else None
+        if image is None or label is None:
+            if self._is_damaged or self.has_checksums:
+                return _damaged("it is on a broken page")
+            raise HanlineError(
+                f"the LMDB dataset {self.path} says that it has {len(self)} samples, but lacks "
+                f"number {number + 1}. Make it again"
+            )
+        if self.has_checksums:
+            expected = get(checksum_key(number)) or b""
+            parts = [image if with_image else None, label, positions or b""]
+            for place, part in enumerate(parts):
+                if part is None:
+                    continue
+                if checksum_of(part, number) != expected[4 * place : 4 * place + 4]:
+                    return _damaged("its checksum is wrong")
+        text = _text(label)
+        if text is None:
+            return _damaged("its label is not UTF-8")
+        return StoredSample(image, text, _positions(positions, len(text)))
 
-    def labels(self) -> Iterator[str]:
-        """All labels, in order."""
-        with self._environment().begin() as transaction, transaction.cursor() as cursor:
-            cursor.set_range(_label_key(0))
-            entries = iter(cursor)
-            for index in range(len(self)):
-                key, label = next(entries, (None, b""))
-                if key != _label_key(index):
-                    raise self._lacks(index)
-                yield label.decode("utf-8")
+    def _each(
+        self, read: Callable[[Get, int], StoredSample], numbers: Sequence[int]
+    ) -> list[StoredSample]:
+        try:
+            with self._reading() as get:
+                return [read(get, number) for number in numbers]
+        except lmdb.Error:
+            # An error ends the transaction: each sample has its own.
+            return [self._alone(read, number) for number in numbers]
 
-    def _lacks(self, index: int) -> HanlineError:
-        return HanlineError(
-            f"the LMDB set {self.path} says that it has {len(self)} samples, but lacks number "
-            f"{index + 1}; make it again"
-        )
+    def _alone(self, read: Callable[[Get, int], StoredSample], number: int) -> StoredSample:
+        try:
+            with self._reading() as get:
+                return read(get, number)
+        except lmdb.Error as error:
+            return _damaged(str(error))
+
+    @property
+    def _is_damaged(self) -> bool:
+        return self.broken_pages > 0
+
+    def _checked_count(self, count: bytes | None, checksum: bytes | None) -> int:
+        if count is None:
+            cause = "it is damaged" if self._is_damaged else "it was not written to its end"
+            raise HanlineError(
+                f"the LMDB dataset {self.path} has no {COUNT.decode()}: {cause}. Make it again"
+            )
+        wrong = self.has_checksums and checksum_of(count, -1) != checksum
+        if wrong or not (count.isdigit() and len(count) <= 9):
+            raise HanlineError(
+                f"the LMDB dataset {self.path} is damaged: its {COUNT.decode()} is {count[:20]!r}"
+                f"{', which has another checksum' if wrong else ''}. Copy it again"
+            )
+        return int(count)
+
+    def _claims_checksums(self) -> bool:
+        with suppress(OSError, ValueError, AttributeError):
+            provenance = json.loads((self.path / PROVENANCE).read_text(encoding="utf-8"))
+            return bool(provenance.get(CHECKSUMS))
+        return False
+
+    def _has_positions(self) -> bool:
+        if self._is_damaged:
+            return any(key.startswith(b"position-") for key in self._sound_entries())
+        with suppress(lmdb.Error), self._environment().begin() as transaction:
+            cursor = transaction.cursor()
+            return cursor.set_range(b"position-") and cursor.key().startswith(b"position-")
+        return False
+
+    @contextmanager
+    def _reading(self) -> Iterator[Get]:
+        """Yield a function that returns the value of a key, or None."""
+        if not self._is_damaged:
+            with self._environment().begin() as transaction:
+                yield transaction.get
+            return
+        # LMDB must not follow broken pages.
+        entries = self._sound_entries()
+        with self._file.open("rb", buffering=0) as content:
+
+            def get(key: bytes) -> bytes | None:
+                if key not in entries:
+                    return None
+                offset, size = entries[key]
+                content.seek(offset)
+                return content.read(size)
+
+            yield get
+
+    def _sound_entries(self) -> dict[bytes, tuple[int, int]]:
+        if self._sound is None:
+            assert self._meta is not None
+            self._sound = sound_entries(self._file, self._meta)
+        return self._sound
 
     def _environment(self) -> lmdb.Environment:
-        path = self.path.absolute() / "data.mdb"
-        file = path.stat()
+        path = self._file.absolute()
+        try:
+            file = path.stat()
+        except OSError as error:
+            raise HanlineError(f"the LMDB dataset {self.path} is gone: {error.strerror}") from error
         key = file.st_dev, file.st_ino
         process, environment, _ = _opened.get(key, (None, None, None))
         if environment is not None and process == os.getpid():
@@ -102,27 +293,13 @@ class LMDBStore:
         if environment is not None:
             environment.close()
         _close_removed()
-        environment = self._open(file.st_size)
-        _opened[key] = os.getpid(), environment, path
-        return environment
-
-    def _open(self, size: int) -> lmdb.Environment:
         try:
             environment = lmdb.open(
                 str(self.path), readonly=True, lock=False, readahead=False, meminit=False
             )
         except lmdb.Error as error:
-            raise HanlineError(f"cannot open the LMDB set {self.path}: {error}") from error
-        # To read behind the end of a file that was cut off would kill the process. Only a few pages
-        # may be missing there: LMDB does not write those that it took and gave up again.
-        pages = environment.info()["last_pgno"] - _UNWRITTEN_PAGES
-        expected = pages * environment.stat()["psize"]
-        if size < expected:
-            environment.close()
-            raise HanlineError(
-                f"the LMDB set {self.path} is cut off: its data.mdb has {size} bytes of more than "
-                f"{expected}; copy it again"
-            )
+            raise HanlineError(f"cannot open the LMDB dataset {self.path}: {error}") from error
+        _opened[key] = os.getpid(), environment, path
         return environment
 
 
@@ -132,9 +309,9 @@ _opened: dict[tuple[int, int], tuple[int, lmdb.Environment, Path]] = {}
 
 
 def _close_removed() -> None:
-    """Close the environments of sets that are gone.
+    """Close the environments of datasets that are gone.
 
-    A new set's files may get the numbers that theirs had, and LMDB would take it for open.
+    A new dataset's files may get the numbers that theirs had, and LMDB would take it for open.
     """
     for key, (_, environment, path) in list(_opened.items()):
         try:
@@ -146,70 +323,8 @@ def _close_removed() -> None:
             del _opened[key]
 
 
-class LMDBWriter(SetWriter):
-    """Writes an LMDB set; what is not complete has no count, so that no reader opens it.
-
-    Args:
-        path: where the set will be.
-        resume: keep what an earlier run that was stopped has left there. Without it nothing is
-            forced to the disk before the end, which is faster.
-    """
-
-    _failures = (OSError, lmdb.Error)
-
-    def __init__(self, path: str | Path, resume: bool) -> None:
-        super().__init__(path, resume)
-        written = self.partial / "data.mdb"
-        before = written.exists()
-        try:
-            self._environment = lmdb.open(
-                str(self.partial), map_size=_FIRST_MAP_SIZE, sync=resume, meminit=False
-            )
-        except lmdb.Error as error:
-            hint = "; if what an earlier run has left there is damaged, remove it"
-            if not before:
-                super().discard()
-                hint = ""
-            raise HanlineError(f"cannot write below {error}{hint}") from error
-        with self._environment.begin() as transaction:
-            # A run that was killed between the count and the name has the count already.
-            done = transaction.get(_WRITTEN) or transaction.get(_COUNT) or b"0"
-            self.done = int(done)
-
-    def finish(self, provenance: dict[str, Any], notes: dict[str, str] | None = None) -> Path:
-        with self._removed_on_failure():
-            self._write({_COUNT: str(self.done).encode()}, without=_WRITTEN)
-            self._environment.sync(True)
-            self._environment.close()
-        return super().finish(provenance, notes)
-
-    def discard(self) -> None:
-        self._environment.close()
-        super().discard()
-
-    def _append(self, samples: Sequence[tuple[bytes, str]]) -> None:
-        entries = {_WRITTEN: str(self.done + len(samples)).encode()}
-        for index, (image, label) in enumerate(samples, start=self.done):
-            entries[_image_key(index)] = image
-            entries[_label_key(index)] = label.encode("utf-8")
-        self._write(entries)
-
-    def _write(self, entries: dict[bytes, bytes], without: bytes | None = None) -> None:
-        """Put entries into the set and take one out: all of it or nothing."""
-        while True:
-            try:
-                with self._environment.begin(write=True) as transaction:
-                    for key, value in entries.items():
-                        transaction.put(key, value)
-                    if without:
-                        transaction.delete(without)
-                return
-            except lmdb.MapFullError:
-                self._environment.set_mapsize(2 * self._environment.info()["map_size"])
-
-
-def find_sets(root: str | Path) -> list[Path]:
-    """The LMDB sets of a folder: itself, or every folder below it that holds one.
+def find_datasets(root: str | Path) -> list[Path]:
+    """Return the LMDB datasets of a folder: itself, or every folder below it that holds one.
 
     Raises:
         HanlineError: there is none.
@@ -221,16 +336,48 @@ def find_sets(root: str | Path) -> list[Path]:
         if not any(part.endswith(PARTIAL) for part in path.parent.parts)
     )
     if not found:
-        what = (
-            "holds no LMDB set (no data.mdb in it or below it)" if root.is_dir() else "is no folder"
-        )
-        raise HanlineError(f"{root} {what}")
+        problem = "no data.mdb is in it or below it" if root.is_dir() else "it is no folder"
+        raise HanlineError(f"{root}: expected a folder with LMDB datasets, but {problem}")
     return found
 
 
-def _image_key(index: int) -> bytes:
-    return b"image-%09d" % (index + 1)
+def image_key(number: int) -> bytes:
+    """Return the key of a sample's image; samples count from 0."""
+    return b"image-%09d" % (number + 1)
 
 
-def _label_key(index: int) -> bytes:
-    return b"label-%09d" % (index + 1)
+def label_key(number: int) -> bytes:
+    """Return the key of a sample's label."""
+    return b"label-%09d" % (number + 1)
+
+
+def position_key(number: int) -> bytes:
+    """Return the key of a sample's positions."""
+    return b"position-%09d" % (number + 1)
+
+
+def checksum_key(number: int) -> bytes:
+    """Return the key of a sample's checksums; −1 is for the number of samples."""
+    return b"checksum-%09d" % (number + 1)
+
+
+def checksum_of(value: bytes, number: int) -> bytes:
+    """Return the checksum of one value of a sample: 4 bytes."""
+    return zlib.crc32(value, number + 1).to_bytes(4, "little")
+
+
+def _damaged(problem: str) -> StoredSample:
+    return StoredSample(b"", "", None, problem)
+
+
+def _text(label: bytes) -> str | None:
+    try:
+        return label.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+
+
+def _positions(stored: bytes | None, length: int) -> np.ndarray | None:
+    if not stored or len(stored) != 4 * length:
+        return None
+    return np.frombuffer(stored, "<f2").reshape(length, 2).astype(np.float32)

@@ -1,8 +1,9 @@
-"""An image folder with its ``gt.txt`` into an LMDB set."""
+"""An image folder with its ``gt.txt`` into an LMDB dataset."""
 
 import hashlib
 import logging
 import os
+import stat
 import sys
 from collections import Counter
 from collections.abc import Iterable
@@ -18,7 +19,7 @@ from hanline import __version__
 from hanline.data.dataset_writer import write_lock
 from hanline.data.image_folder import Row, count_rows, read_lines, row_of
 from hanline.data.images import ImageError, check_image
-from hanline.data.lmdb_store import LMDBWriter
+from hanline.data.lmdb_writer import LMDBWriter
 from hanline.data.shards import Shard
 from hanline.errors import HanlineError
 from hanline.system.parallel import available_cpus, ordered_map
@@ -27,8 +28,8 @@ from hanline.system.progress import progress
 logger = logging.getLogger(__name__)
 ROWS_A_TASK = 256
 BAD_ROWS = "bad_rows.tsv"
-# A forked process is there at once. A spawned one imports for 0.2 s and more, in which another
-# packs nearly so many bytes of images.
+# A forked process starts at once. A spawned one imports for 0.2 s and more. Meanwhile this process
+# packs about 20 MB of images.
 _START: Literal["spawn", "fork"] = "fork" if sys.platform == "linux" else "spawn"
 _ALONE = 20_000_000
 
@@ -38,7 +39,7 @@ class PackingReport:
     """What became of the rows of a ``gt.txt``.
 
     Attributes:
-        packed: rows that are samples of the set now.
+        packed: how many rows are samples of the dataset now.
         bad_rows: the others, each with its problem.
     """
 
@@ -46,7 +47,7 @@ class PackingReport:
     bad_rows: list[Row] = field(default_factory=list)
 
     def counts(self) -> Counter[str]:
-        """Bad rows by their problem."""
+        """Return the number of bad rows by problem."""
         return Counter(row.problem.split(":")[0] for row in self.bad_rows)
 
 
@@ -55,37 +56,37 @@ def pack(
 ) -> PackingReport | None:
     """Pack the images that a ``gt.txt`` names, in its order.
 
-    Every image is decoded once to see that it can be; its bytes are stored as they are. Bad rows
-    are left out, and named in ``bad_rows.tsv`` beside the set's data.
+    Every image is decoded once to check it; its bytes are stored unchanged. Bad rows are left out,
+    and named in ``bad_rows.tsv`` beside the dataset's data.
 
     Args:
         gt: the list of images and labels; paths are relative to its folder.
-        output: the LMDB set to write, which must not exist, or the folder of a shard.
+        output: the LMDB dataset to write, which must not exist, or the folder of a shard.
         processes: how many check images; 0 takes every CPU.
         shard: which of the rows are packed; None packs all.
 
     Returns:
-        None if the shard is there already.
+        None if the shard exists already.
 
     Raises:
         HanlineError: no row makes a sample, the disk is full, or ``output`` exists or holds another
-            set.
+            dataset.
     """
     if processes < 0:
         raise HanlineError(
-            f"processes is {processes}: it takes a number of processes, or 0 for one for each CPU"
+            f"processes={processes}: expected a number of processes, or 0 for one for each CPU"
         )
     total = count_rows(gt)
-    facts = {"rows": total, "gt_sha256": _sha256(gt)} if shard else {}
+    fingerprint = {"rows": total, "gt_sha256": _sha256(gt)} if shard else {}
     path = shard.path(output) if shard else output
     part = shard.part(total) if shard else range(total)
     with write_lock(path):
-        if shard and shard.exists_matching(output, facts):
+        if shard and shard.exists_matching(output, fingerprint):
             return None
         writer = LMDBWriter(path, resume=False)
         try:
-            note = {"shard": shard.note(facts)} if shard else {}
-            return _pack(gt, part, writer, processes, note)
+            shard_metadata = {"shard": shard.metadata(fingerprint)} if shard else {}
+            return _pack(gt, part, writer, processes, shard_metadata)
         except HanlineError:
             writer.discard()
             raise
@@ -97,7 +98,7 @@ def _sha256(file: Path) -> str:
 
 
 def _pack(
-    gt: Path, part: range, writer: LMDBWriter, processes: int, note: dict[str, Any]
+    gt: Path, part: range, writer: LMDBWriter, processes: int, shard: dict[str, Any]
 ) -> PackingReport:
     report = PackingReport()
     lines = islice(read_lines(gt), part.start, part.stop)
@@ -111,8 +112,8 @@ def _pack(
             writer.add(samples)
             advance(len(checked))
     report.packed = writer.done
-    # A shard may have bad rows alone; without it the set would never be complete.
-    if not report.packed and not note:
+    # A shard may have bad rows only; without it the dataset would never be complete.
+    if not report.packed and not shard:
         reasons = ", ".join(f"{count} × {why}" for why, count in report.counts().items())
         raise HanlineError(f"no row of {gt} makes a sample: {reasons or 'it is empty'}")
     provenance = {
@@ -120,7 +121,7 @@ def _pack(
         "gt": str(gt),
         "samples": report.packed,
         "bad_rows": dict(report.counts()),
-        **note,
+        **shard,
     }
     bad = [f"{row.number}\t{row.problem}\t{row.image}\n" for row in report.bad_rows]
     writer.finish(provenance, {BAD_ROWS: "".join(bad)} if bad else {})
@@ -128,14 +129,14 @@ def _pack(
 
 
 def _processes_for(gt: Path, part: range) -> int:
-    """As many processes as there are CPUs, tasks for them, and work that is worth their start."""
+    """Return as many processes as there are CPUs and tasks, if the work is worth their start."""
     if _START == "spawn" and _image_bytes(gt, part) <= _ALONE:
         return 1
     return max(1, min(available_cpus(), ceil(len(part) / ROWS_A_TASK)))
 
 
 def _image_bytes(gt: Path, part: range) -> float:
-    """What the images take, by the size of the first ones."""
+    """Estimate the bytes of all images by the size of the first ones."""
     first = [
         row_of(gt.parent, number, line).image
         for number, line in islice(read_lines(gt), part.start, min(part.stop, part.start + 16))
@@ -148,7 +149,7 @@ def _image_bytes(gt: Path, part: range) -> float:
 
 
 def check_rows(folder: Path, lines: Iterable[tuple[int, str]]) -> list[tuple[Row, bytes]]:
-    """Read the images of a ``gt.txt``'s lines, and say of each that cannot be decoded why.
+    """Return the row and the image file's bytes of each line; a bad row has a problem and no bytes.
 
     Args:
         folder: where the ``gt.txt`` is.
@@ -175,9 +176,18 @@ def _checked(row: Row) -> tuple[Row, bytes]:
 
 
 def _content(file: str) -> bytes:
-    """A file's bytes; of small files in half the time that Path.read_bytes takes."""
-    descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    """Return a file's bytes; of small files in half the time that Path.read_bytes takes.
+
+    Raises:
+        ImageError: it is a pipe, a device or a folder.
+        OSError: it cannot be read.
+    """
+    # A pipe without a writer would block; reading a device may have no end.
+    flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+    descriptor = os.open(file, flags)
     try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ImageError("not a regular file")
         return b"".join(iter(lambda: os.read(descriptor, 2**16), b""))
     finally:
         os.close(descriptor)

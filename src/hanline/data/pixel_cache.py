@@ -1,9 +1,9 @@
-"""Images decoded and resized once, and kept beside their set as the pixels that a step takes.
+"""Images decoded and resized once, kept beside their dataset as the pixels that a step takes.
 
-Decoding and resizing a small image takes some twenty times as long as copying its pixels. They are
-kept where :mod:`hanline.data.dataset_cache` keeps its files. A file is of one state of one set,
-which its name and its first bytes tell; its pixels themselves are not checked when it is opened,
-which would take as long as reading all of them.
+Decoding and resizing a small image takes about twenty times as long as copying its pixels. The
+files are where :mod:`hanline.data.dataset_cache` keeps its own. A file belongs to one state of one
+dataset, which its name and its first bytes identify. The pixels themselves are not checked when it
+is opened, which would take as long as reading all of them.
 """
 
 import logging
@@ -22,34 +22,35 @@ from typing import BinaryIO
 import numpy as np
 import PIL
 
-from hanline.data.dataset_cache import KEY_SIZE, key_of, places
-from hanline.data.dataset_writer import PARTIAL, write_lock
-from hanline.data.images import ImageError, ImageFormat, decode_image, to_pixels
+from hanline.data.dataset_cache import KEY_SIZE, cache_key, cache_paths
+from hanline.data.dataset_writer import write_lock
+from hanline.data.images import ImageError, ImageFormat, decode_image, inner_width, to_pixels
 from hanline.data.lmdb_store import LMDBStore
 from hanline.errors import HanlineError
+from hanline.system.files import replacing
 from hanline.system.parallel import ordered_map
 from hanline.system.progress import progress
 
 logger = logging.getLogger(__name__)
-# Raise it whenever decode_image or to_pixels come to give other pixels.
-_VERSION = 1
-# A task for another process has at most so many images, and bytes of pixels.
+# Raise it if decode_image or to_pixels give other pixels, or the file has other content.
+_VERSION = 2
+# The most images, and bytes of pixels, in a task for another process.
 _IMAGES_A_TASK, _BYTES_A_TASK = 1024, 4 * 2**20
-# So many images are decoded before other processes have started.
+# This process decodes as many images in the time that others take to start.
 _ALONE = 20_000
-# Unasked, so many bytes are written for a run at most, and this share of a disk's free space.
-_UNASKED_BYTES, _UNASKED_SHARE = 4 * 2**30, 1 / 4
+# The most bytes that are written automatically, and the largest share of a disk's free space.
+_AUTOMATIC_BYTES, _AUTOMATIC_SHARE = 4 * 2**30, 1 / 4
 SUFFIX = ".pixels"
 
 
-class NotKeptError(HanlineError):
-    """Pixels are not kept: they cannot be, or nobody asked and they are too many."""
+class NotCachedError(HanlineError):
+    """Pixels cannot be cached, or were not asked for and are too many."""
 
 
-class ReadyPixels:
-    """The pixels of a set's first images, by number; see :func:`keep_ready_pixels`.
+class CachedPixels:
+    """The pixels of a dataset's first images, by number; see :func:`cache_pixels_of`.
 
-    Pickled, it takes no pixels along: whoever loads it maps the file for itself.
+    Its pickle has no pixels: whoever loads it maps the file again.
 
     Attributes:
         damaged: the numbers of the images that could not be decoded, which have no pixels.
@@ -64,9 +65,13 @@ class ReadyPixels:
         self._map()
 
     def __getitem__(self, number: int) -> np.ndarray:
-        """uint8 (H, W, C), not to be written to."""
+        """Return uint8 (H, W, C), not to be written to."""
         pixels: np.ndarray = self._pixels[number]
         return pixels
+
+    def inner_share(self, number: int) -> float:
+        """Return the share of W that the picture takes; the rest is padding."""
+        return float(self._inner[number]) / self.shape[2]
 
     def __getstate__(self) -> dict[str, object]:
         return {"file": self.file, "shape": self.shape}
@@ -77,66 +82,73 @@ class ReadyPixels:
 
     def _map(self) -> None:
         count = self.shape[0]
+        self._inner = np.zeros(count, _INNER)
         self.damaged: frozenset[int] = frozenset()
         if not count:
             self._pixels = np.zeros(self.shape, np.uint8)
             return
         try:
-            flags = np.fromfile(self.file, dtype=bool, count=count, offset=KEY_SIZE)
-            mapped = np.memmap(
-                self.file, np.uint8, mode="r", offset=KEY_SIZE + count, shape=self.shape
-            )
-        except OSError as error:
+            self._inner = np.fromfile(self.file, dtype=_INNER, count=count, offset=KEY_SIZE)
+            offset = KEY_SIZE + self._inner.nbytes
+            mapped = np.memmap(self.file, np.uint8, mode="r", offset=offset, shape=self.shape)
+        except (OSError, ValueError) as error:
             raise HanlineError(
-                f"the ready pixels {self.file} are gone: {error.strerror}; start again, and they "
-                "are made again"
+                f"the cached pixels {self.file} are gone or cut off: {error}. Start again to make "
+                "them again"
             ) from error
-        self.damaged = frozenset(np.flatnonzero(flags).tolist())
+        self.damaged = frozenset(np.flatnonzero(self._inner == 0).tolist())
         # A plain view of the map: each row of a memmap takes ten times as long.
         self._pixels = np.asarray(mapped)
 
 
-# Some images of a set, by their numbers, to be decoded; and their pixels, uint8 (N, H, W, C), with
-# the places of those that have none.
+# The columns that an image takes; 0 for one that cannot be decoded.
+_INNER = np.dtype("<u4")
+# Some images of a dataset, by their numbers; and their pixels, uint8 (N, H, W, C), with the columns
+# that each takes.
 _Task = tuple[LMDBStore, ImageFormat, range]
-_Decoded = tuple[np.ndarray, list[int]]
+_Decoded = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
 class _Job:
-    """What is asked for.
+    """A file of pixels.
 
     Attributes:
-        key: stands at the beginning of the file.
-        question: how the names of all files begin that answer the same for states of the set.
+        store: the dataset.
+        image_format: what its images become.
+        count: how many of its first images are decoded.
+        key: the first bytes of the file.
+        prefix: file-name prefix shared by the files of all states of this dataset.
     """
 
     store: LMDBStore
     image_format: ImageFormat
     count: int
     key: bytes
-    question: str
+    prefix: str
 
     @staticmethod
     def of(store: LMDBStore, image_format: ImageFormat, count: int) -> "_Job":
-        facts = {
+        fingerprint = {
             **asdict(image_format),
-            **{"count": count, "version": _VERSION, "pillow": PIL.__version__},
+            "count": count,
+            "version": _VERSION,
+            "pillow": PIL.__version__,
         }
-        return _Job(store, image_format, count, *key_of(store, "pixels", facts, "uint8"))
+        return _Job(store, image_format, count, *cache_key(store, "pixels", fingerprint, "uint8"))
 
     @property
     def name(self) -> str:
-        """Of the file: no other state of the set has the same, so that none is ever replaced."""
-        return f"{self.question}-{self.key.hex()[:12]}{SUFFIX}"
+        """The file's name: no other state of the dataset has it, so no file is ever replaced."""
+        return f"{self.prefix}-{self.key.hex()[:12]}{SUFFIX}"
 
     @property
     def size(self) -> int:
-        """Of the file, in bytes."""
-        return KEY_SIZE + self.count * (1 + prod(_shape(self.image_format)))
+        """The file's size in bytes."""
+        return KEY_SIZE + self.count * (_INNER.itemsize + prod(_shape(self.image_format)))
 
     def tasks(self) -> list["_Task"]:
-        """The decoding, in pieces for several processes."""
+        """Return the decoding, in pieces for several processes."""
         a_task = max(1, min(_IMAGES_A_TASK, _BYTES_A_TASK // prod(_shape(self.image_format))))
         starts = range(0, self.count, a_task)
         return [
@@ -145,61 +157,60 @@ class _Job:
         ]
 
 
-def keep_ready_pixels(
-    sets: Sequence[tuple[LMDBStore, int]], image_format: ImageFormat, unasked: bool
+def cache_pixels_of(
+    datasets: Sequence[tuple[LMDBStore, int]], image_format: ImageFormat, automatic: bool
 ) -> None:
-    """Decode and resize the first images of sets once, where an earlier run has not.
+    """Decode and resize the first images of datasets, unless an earlier run has.
 
     Args:
-        sets: each with how many of its images.
+        datasets: each with the number of its images.
         image_format: of a fixed width.
-        unasked: nobody said that pixels shall be kept. Then they are where the sets are or nowhere,
-            and all of them or none: where what is missing takes 4 GiB at most, and a quarter of the
-            disk's free space.
+        automatic: caching was not requested explicitly. Then cache next to the datasets only, all
+            or nothing, and only up to 4 GiB and a quarter of the disk's free space.
 
     Raises:
-        NotKeptError: they cannot be kept, or shall not be.
+        NotCachedError: they cannot be cached, or are too many.
     """
-    jobs = [_Job.of(store, image_format, count) for store, count in sets]
-    # A set may be in two groups. All runs lock the files in the same order.
-    by_place = {(str(job.store.path.resolve()), job.name): job for job in jobs}
-    missing = [by_place[place] for place in sorted(by_place) if not _found(by_place[place])]
+    jobs = [_Job.of(store, image_format, count) for store, count in datasets]
+    # A dataset may be in two groups. All runs lock the files in the same order.
+    by_path = {(str(job.store.path.resolve()), job.name): job for job in jobs}
+    missing = [by_path[path] for path in sorted(by_path) if not _found(by_path[path])]
     if not missing:
         return
     try:
-        if unasked:
-            _check_modest(missing)
-        _keep([(job, _writable(job, unasked)) for job in missing])
+        if automatic:
+            _check_size(missing)
+        _make_all([(job, _writable(job, automatic)) for job in missing])
     except (OSError, BrokenProcessPool) as error:
-        raise NotKeptError(f"the ready pixels cannot be kept: {error}") from error
+        raise NotCachedError(f"the pixels cannot be cached: {error}") from error
 
 
-def find_ready_pixels(
+def find_cached_pixels(
     store: LMDBStore, image_format: ImageFormat, count: int
-) -> ReadyPixels | None:
-    """The pixels of a set's first images, where :func:`keep_ready_pixels` has kept them."""
+) -> CachedPixels | None:
+    """Return the pixels of a dataset's first images if :func:`cache_pixels_of` has cached them."""
     job = _Job.of(store, image_format, count)
     file = _found(job)
     try:
-        return ReadyPixels(file, count, image_format) if file else None
+        return CachedPixels(file, count, image_format) if file else None
     except HanlineError as error:  # gone meanwhile, or no address space to map it into
         logger.info("%s", error)
         return None
 
 
 def _found(job: _Job) -> Path | None:
-    for file in places(job.store, job.name):
+    for file in cache_paths(job.store, job.name):
         with suppress(OSError), file.open("rb") as content:
             if content.read(KEY_SIZE) == job.key and file.stat().st_size == job.size:
                 return file
     return None
 
 
-def _keep(missing: Sequence[tuple[_Job, Path]]) -> None:
+def _make_all(missing: Sequence[tuple[_Job, Path]]) -> None:
     with ExitStack() as stack:
         for job, file in missing:
             # Of several runs one makes the file, and the others wait for it.
-            stack.enter_context(write_lock(file.with_name(job.question)))
+            stack.enter_context(write_lock(file.with_name(job.prefix)))
         todo = [(job, file) for job, file in missing if not _found(job)]
         if not todo:
             return
@@ -211,14 +222,14 @@ def _keep(missing: Sequence[tuple[_Job, Path]]) -> None:
         for job, file in todo:
             _make(file, job, islice(decoded, len(job.tasks())), advance)
     size = sum(job.size for job, _ in todo) / 2**20
-    logger.info("keeping %.0f MiB of ready pixels in files *%s", size, SUFFIX)
+    logger.info("keeping %.0f MiB of decoded pixels in files *%s", size, SUFFIX)
 
 
-def _check_modest(jobs: Sequence[_Job]) -> None:
-    """Whether files that nobody asked for leave enough room."""
+def _check_size(jobs: Sequence[_Job]) -> None:
+    """Raise a NotCachedError if files that were not requested would take too much room."""
     total = sum(job.size for job in jobs)
-    if total > _UNASKED_BYTES:
-        raise NotKeptError(
+    if total > _AUTOMATIC_BYTES:
+        raise NotCachedError(
             f"their pixels would take {total / 2**30:.1f} GiB. With a GPU, which might wait for "
             "them, try data.cache_pixels=true"
         )
@@ -227,20 +238,20 @@ def _check_modest(jobs: Sequence[_Job]) -> None:
         disks.setdefault(job.store.path.stat().st_dev, []).append(job)
     for on_disk in disks.values():
         size = sum(job.size for job in on_disk)
-        place = on_disk[0].store.path
-        room = shutil.disk_usage(place).free
-        if size > _UNASKED_SHARE * room:
-            raise NotKeptError(
-                f"their pixels would take {size / 2**20:,.0f} MiB, and the disk of {place} has "
+        folder = on_disk[0].store.path
+        room = shutil.disk_usage(folder).free
+        if size > _AUTOMATIC_SHARE * room:
+            raise NotCachedError(
+                f"their pixels would take {size / 2**20:,.0f} MiB, and the disk of {folder} has "
                 f"{room / 2**20:,.0f} left"
             )
 
 
-def _writable(job: _Job, unasked: bool) -> Path:
-    """Where the file goes."""
+def _writable(job: _Job, automatic: bool) -> Path:
+    """Return where the file goes."""
     problem = None
-    for file in islice(places(job.store, job.name), 1 if unasked else None):
-        trial = file.with_name(f"{job.question}.{secrets.token_hex(4)}.trial")
+    for file in islice(cache_paths(job.store, job.name), 1 if automatic else None):
+        trial = file.with_name(f"{job.prefix}.{secrets.token_hex(4)}.trial")
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             trial.touch()
@@ -249,68 +260,64 @@ def _writable(job: _Job, unasked: bool) -> Path:
             problem = error
         else:
             return file
-    where = "in its folder" if unasked else "in its folder, nor in the cache folder of the user"
-    raise NotKeptError(f"the ready pixels of {job.store.path} cannot be kept {where}: {problem}")
+    where = "in its folder" if automatic else "in its folder, nor in the cache folder of the user"
+    raise NotCachedError(f"the pixels of {job.store.path} cannot be cached {where}: {problem}")
 
 
 def _make(
     file: Path, job: _Job, decoded: Iterable[_Decoded], advance: Callable[[int], None]
 ) -> None:
-    # What earlier runs that were killed, and earlier states of the set, have left. A newer file may
-    # be of this state as another machine sees it.
+    # Remove what killed runs, and earlier states of the dataset, have left. A newer file may belong
+    # to this state as another machine sees it.
     written = (job.store.path / "data.mdb").stat().st_mtime_ns
-    for old in file.parent.glob(f"{job.question}-*{SUFFIX}*"):
-        with suppress(OSError):  # on Windows, what another run has mapped stays
+    for old in file.parent.glob(f"{job.prefix}-*{SUFFIX}*"):
+        with suppress(OSError):  # on Windows, a file that another run has mapped stays
             if old.name.startswith(job.name) or old.stat().st_mtime_ns < written:
                 old.unlink()
     room = shutil.disk_usage(file.parent).free
     if job.size > room:
-        raise NotKeptError(
-            f"the ready pixels of {job.store.path} take {job.size / 2**20:,.0f} MiB, but the "
-            f"disk of {file.parent} has {room / 2**20:,.0f} left"
+        raise NotCachedError(
+            f"the pixels of {job.store.path} take {job.size / 2**20:,.0f} MiB, but the disk of "
+            f"{file.parent} has {room / 2**20:,.0f} left"
         )
-    aside = file.with_name(file.name + PARTIAL)
-    try:
-        with aside.open("wb") as content:
-            _write(content, job, decoded, advance)
-            content.flush()
-            # A name that outlives a loss of power shall not stand for pixels that did not.
-            os.fsync(content.fileno())
-        aside.replace(file)
-    finally:
-        aside.unlink(missing_ok=True)
+    with replacing(file) as aside, aside.open("wb") as content:
+        _write(content, job, decoded, advance)
+        content.flush()
+        # A name that outlives a loss of power must not belong to pixels that did not.
+        os.fsync(content.fileno())
 
 
 def _write(
     content: BinaryIO, job: _Job, decoded: Iterable[_Decoded], advance: Callable[[int], None]
 ) -> None:
-    damaged = np.zeros(job.count, dtype=bool)
+    inner = np.zeros(job.count, dtype=_INNER)
     content.write(job.key)
-    content.write(damaged.data)
+    content.write(inner.data)
     done = 0
-    for pixels, broken in decoded:
+    for pixels, columns in decoded:
         content.write(pixels.data)
-        damaged[done + np.asarray(broken, dtype=int)] = True
+        inner[done : done + len(pixels)] = columns
         done += len(pixels)
         advance(len(pixels))
     content.seek(KEY_SIZE)
-    content.write(damaged.data)
+    content.write(inner.data)
 
 
 def _decoded(task: _Task) -> _Decoded:
     store, image_format, numbers = task
-    pixels = np.zeros((len(numbers), *_shape(image_format)), dtype=np.uint8)
-    broken = []
-    for place, (content, _) in enumerate(store.read(numbers)):
-        try:
-            pixels[place] = to_pixels(decode_image(content), image_format)
-        except ImageError:
-            # It is named when it is asked for, as where pixels are not ready.
-            broken.append(place)
-    return pixels, broken
+    height, width, channels = _shape(image_format)
+    pixels = np.zeros((len(numbers), height, width, channels), dtype=np.uint8)
+    inner = np.zeros(len(numbers), dtype=_INNER)
+    for index, stored in enumerate(store.samples(numbers)):
+        # A damaged image is named when it is asked for, as without a cache.
+        with suppress(ImageError):
+            image = decode_image(stored.image)
+            pixels[index] = to_pixels(image, image_format)
+            inner[index] = inner_width(image.size, image_format, width)
+    return pixels, inner
 
 
 def _shape(image_format: ImageFormat) -> tuple[int, int, int]:
-    """H, W and C of all images of a fixed width."""
+    """Return H, W and C of all images of a fixed width."""
     assert image_format.width is not None
     return image_format.height, image_format.width, image_format.channels

@@ -1,4 +1,4 @@
-"""Sets that are drawn from a corpus, and remember what made them."""
+"""Datasets that are rendered from a corpus, and remember what made them."""
 
 import hashlib
 import logging
@@ -8,103 +8,106 @@ from pathlib import Path
 from typing import Any
 
 from hanline import __version__
-from hanline.data.dataset_writer import SetWriter, write_lock
-from hanline.data.lmdb_store import LMDBWriter
+from hanline.data.dataset_writer import DatasetWriter, NewSample, write_lock
+from hanline.data.lmdb_writer import LMDBWriter
 from hanline.data.shards import Shard, digest
-from hanline.synthesis.dataset_renderer import Synthesis
+from hanline.synthesis.dataset_renderer import DatasetRenderer
 from hanline.system.progress import progress
 from hanline.text.charset import Charset
 from hanline.text.corpus import Corpus, Texts, describe_counts
 
 logger = logging.getLogger(__name__)
-# A set drawn by other code may look otherwise: raise this whenever the pictures change.
-RENDERING_VERSION = 2
 
 
 @dataclass
 class RenderedDatasets:
-    """A training and a validation set drawn from a corpus, made where they are missing.
+    """A training and a validation dataset rendered from a corpus, made if they are missing.
 
-    Either stands in ``folder`` under a name that ends in a hash of all that decides its pictures:
-    the texts, the look, the fonts, the seed. Change one of these, and another set is made beside.
+    Each is in ``folder`` under a name that ends in a hash of all that decides its pictures: the
+    texts, the renderer, the fonts, the seed. If one of these changes, another dataset is made
+    beside.
 
     Args:
-        folder: where the sets are kept.
-        texts: what is drawn.
-        synthesis: how.
+        folder: where the datasets are kept.
+        texts: what is rendered.
+        synthesis: renders it.
     """
 
     folder: Path
     texts: Texts
-    synthesis: Synthesis
+    synthesis: DatasetRenderer
 
     def path(self, part: str) -> Path:
-        """Where the set of a part, ``train`` or ``validation``, is or will be."""
-        return self.folder / f"{part}-{digest(self.facts(part))[:12]}"
+        """Return where the dataset of a part, ``train`` or ``validation``, is or will be."""
+        return self.folder / f"{part}-{digest(self.fingerprint(part))[:12]}"
 
-    def facts(self, part: str) -> dict[str, Any]:
-        """What decides the pictures of a part's set."""
+    def fingerprint(self, part: str) -> dict[str, Any]:
+        """Return what decides the pictures of a part's dataset."""
         texts = self._texts(part)
         return {
             "part": part,
             "samples": len(texts),
             "texts": hashlib.sha256("\n".join(texts).encode()).hexdigest(),
-            "drawing_version": RENDERING_VERSION,
             **self.synthesis.digest_parts(),
         }
 
     def make(self, part: str) -> Path:
-        """Draw the set of a part unless it is there; go on where an earlier run stopped."""
+        """Render the dataset of a part unless it exists; go on where an earlier run stopped."""
         path = self.path(part)
-        # Runs of a sweep may want the same set at the same time.
+        # Runs of a sweep may want the same dataset at the same time.
         with write_lock(path):
             if not path.exists():
                 writer = LMDBWriter(path, resume=True)
-                draw(self._texts(part), self.synthesis, writer, self.facts(part))
-                logger.info("drew the %s set %s", part, path)
+                render(self._texts(part), self.synthesis, writer, self.fingerprint(part))
+                logger.info("rendered the %s dataset %s", part, path)
         return path
 
     def _texts(self, part: str) -> list[str]:
         return self.texts.train if part == "train" else self.texts.validation
 
 
-def draw(
+def render(
     texts: Sequence[str],
-    synthesis: Synthesis,
-    writer: SetWriter,
-    facts: dict[str, Any],
+    synthesis: DatasetRenderer,
+    writer: DatasetWriter,
+    fingerprint: dict[str, Any],
     shard: Shard | None = None,
 ) -> Path:
-    """Draw texts into a set, from where the writer stands.
+    """Render texts into a dataset, from where the writer stopped.
 
     Args:
-        facts: what decides the pictures, as :meth:`RenderedDatasets.facts` has it.
-        shard: which of the texts are drawn; None draws all.
+        texts: what is rendered.
+        synthesis: renders it.
+        writer: writes the dataset.
+        fingerprint: what decides the pictures, as :meth:`RenderedDatasets.fingerprint` has it.
+        shard: which of the texts are rendered; None renders all.
 
     Returns:
-        Where the finished set is.
+        Where the finished dataset is.
 
     Raises:
-        HanlineError: what an earlier run has left there is of other facts.
+        HanlineError: what an earlier run has left there has another fingerprint.
     """
     part = shard.part(len(texts)) if shard else range(len(texts))
-    writer.begin({**facts, "shards": [shard.number, shard.of]} if shard else facts)
-    with progress("drawing texts", len(part), writer.done) as advance:
+    writer.begin({**fingerprint, "shards": [shard.number, shard.of]} if shard else fingerprint)
+    with progress("rendering texts", len(part), writer.done) as advance:
         for samples in synthesis.draw(texts, start=part.start + writer.done, stop=part.stop):
-            writer.add([(sample.image, sample.label) for sample in samples])
+            writer.add([NewSample(sample.image, sample.label) for sample in samples])
             advance(len(samples))
-    provenance = {"samples": writer.done, "shard": shard.note(facts)} if shard else facts
+    provenance = (
+        {"samples": writer.done, "shard": shard.metadata(fingerprint)} if shard else fingerprint
+    )
     return writer.finish({"made_by": f"hanline {__version__}", **provenance})
 
 
 def choose_texts(
     corpus: Corpus,
     charset: Charset,
-    synthesis: Synthesis,
+    synthesis: DatasetRenderer,
     train_samples: int | None,
     validation_samples: int | None,
 ) -> Texts:
-    """Cut the corpus into texts that the charset has and the fonts can draw, and say what fell."""
+    """Cut the corpus into texts of the charset that the fonts can render; log what was dropped."""
     texts = corpus.texts(
         charset.covers, synthesis.fonts.can_draw, train_samples, validation_samples
     )

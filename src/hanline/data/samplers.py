@@ -1,27 +1,34 @@
 """Which samples make which batch: decided by the seed and the step alone."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
+from hanline.data.base import ENDLESS
 from hanline.errors import HanlineError
 
 
 class MixtureBatchSampler:
     """The batches of a run, each group of samples having its share of every one.
 
-    Every group is gone through in a new random order each time round, and never ends. The batch of
-    a step is the same however often the run was stopped before it and whatever the others did.
+    A group is taken in a new random order each time round; an endless one in its own order. The
+    batch of a step depends on the seed and the step only, not on where the run was stopped before.
 
     Args:
-        sizes: how many samples each group has; samples are numbered through all groups.
+        sizes: how many samples each group has, or ``ENDLESS``; samples are numbered through all
+            groups.
         ratios: each group's share; they are scaled to sum to 1.
         batch_size: samples a step on one device.
         steps: batches of the whole run.
         seed: decides the orders.
         first_step: how many steps are done already.
-        rank, world_size: this device, and how many there are. Each takes its part of a batch that
-            is ``world_size`` times as large.
+        rank: this device. It takes its part of a batch that is ``world_size`` times as large.
+        world_size: the number of devices.
+
+    Raises:
+        HanlineError: the ratios do not fit.
     """
 
     def __init__(
@@ -35,10 +42,10 @@ class MixtureBatchSampler:
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        if len(sizes) != len(ratios) or min(ratios) <= 0:
+        if len(sizes) != len(ratios) or not all(0 < r < math.inf for r in ratios):
             raise HanlineError(
-                f"data.batch_ratio names {len(ratios)} shares ({list(ratios)}) for {len(sizes)} "
-                "groups of sets: it needs one above 0 for each entry of data.select_data"
+                f"batch ratios {list(ratios)}: expected {len(sizes)} finite numbers above 0, one "
+                "for each group of samples"
             )
         self.sizes = list(sizes)
         self.shares = np.array(ratios) / sum(ratios)
@@ -70,7 +77,7 @@ class MixtureBatchSampler:
             positions += counts
 
     def _counts(self, owed: np.ndarray) -> np.ndarray:
-        """How many samples of each group stand in the next batch.
+        """Return how many samples of each group are in the next batch.
 
         What a share does not divide is owed to the group and paid later, so the shares are exact on
         average.
@@ -89,8 +96,10 @@ class MixtureBatchSampler:
     def _take(
         self, orders: dict[int, tuple[int, np.ndarray]], group: int, position: int, count: int
     ) -> np.ndarray:
-        taken = []
         size = self.sizes[group]
+        if size >= ENDLESS:
+            return np.arange(position, position + count)
+        taken = []
         while count:
             rounds, offset = divmod(int(position), size)
             if orders.get(group, (None,))[0] != rounds:
@@ -104,12 +113,12 @@ class MixtureBatchSampler:
 
 
 class WidthBuckets:
-    """Batches of lines of like width, and of like size in pixels.
+    """Cuts batches of lines of similar width, which are of similar size in pixels.
 
-    Lines are taken ``batch_size * GROUPS`` at a time, as a chunk, sorted by width and cut into
-    ``GROUPS`` batches; wide lines share theirs with few. Batches of several chunks take turns, so
-    that neighbouring steps have nothing in common. A chunk is the same whoever cuts it and
-    whenever, so a run goes on at any step.
+    Lines are taken ``batch_size * GROUPS`` at a time, as a chunk. A chunk is sorted by width and
+    cut into ``GROUPS`` batches; wide lines share theirs with few. Batches of several chunks take
+    turns, so that neighboring steps have nothing in common. A chunk is always the same, so a run
+    goes on at any step.
 
     Args:
         batch_size: lines in a batch, on average.
@@ -125,17 +134,17 @@ class WidthBuckets:
 
     @property
     def chunk_size(self) -> int:
-        """How many lines a chunk has."""
+        """The number of lines in a chunk."""
         return self.batch_size * self.GROUPS
 
     def place(self, batch: int) -> tuple[int, int]:
-        """The chunk of the run's ``batch``-th batch, and which of the chunk's batches it is."""
+        """Return the chunk of a run's ``batch``-th batch, and its number within the chunk."""
         turn, place = divmod(batch, self.GROUPS * self.CHUNKS_AT_A_TIME)
         group, chunk = divmod(place, self.CHUNKS_AT_A_TIME)
         return turn * self.CHUNKS_AT_A_TIME + chunk, group
 
     def cut(self, chunk: int, widths: Sequence[float]) -> list[np.ndarray]:
-        """The places in the chunk of each batch's lines, in the order in which batches come.
+        """Return the indices in the chunk of each batch's lines, in the order of the batches.
 
         Args:
             chunk: its number.
@@ -145,7 +154,7 @@ class WidthBuckets:
         # A batch takes the memory of its widest line times the number of its lines.
         pixels = np.cumsum(np.asarray(widths, dtype=np.float64)[order])
         ends = np.searchsorted(pixels, pixels[-1] * np.arange(1, self.GROUPS) / self.GROUPS)
-        # Every batch has a line at least.
+        # Every batch has at least one line.
         ends = np.maximum.accumulate(np.maximum(ends, np.arange(1, self.GROUPS)))
         ends = np.minimum(ends, len(order) - self.GROUPS + np.arange(1, self.GROUPS))
         batches = np.split(order, ends)
@@ -153,23 +162,39 @@ class WidthBuckets:
         return [batches[turn] for turn in turns]
 
 
+class ChunkPart(NamedTuple):
+    """A batch that a worker chooses from its chunk, since it is slow to measure the lines.
+
+    Attributes:
+        chunk: the number of the chunk.
+        batch: the number of the batch within the chunk.
+        numbers: the samples of the chunk.
+    """
+
+    chunk: int
+    batch: int
+    numbers: np.ndarray
+
+
 class BucketBatchSampler:
-    """The batches of a run where widths follow the images; see :class:`WidthBuckets`.
+    """The batches of a run if widths follow the images; see :class:`WidthBuckets`.
 
     Args:
         chunks: makes chunks of samples, from the run's ``first_step``-th on.
-        aspects: the ratio of width to height that every sample keeps.
-        like: how chunks are cut.
+        aspects: width / height of every sample, as a batch keeps it; None if only workers can
+            measure them.
+        buckets: cuts the chunks.
         steps: batches of the whole run on this device.
         first_step: how many steps are done already.
-        rank, world_size: this device, and how many there are; they take turns.
+        rank: this device; devices take turns.
+        world_size: the number of devices.
     """
 
     def __init__(
         self,
         chunks: Callable[..., MixtureBatchSampler],
-        aspects: np.ndarray,
-        like: WidthBuckets,
+        aspects: np.ndarray | None,
+        buckets: WidthBuckets,
         steps: int,
         first_step: int = 0,
         rank: int = 0,
@@ -177,7 +202,7 @@ class BucketBatchSampler:
     ) -> None:
         self.chunks = chunks
         self.aspects = aspects
-        self.like = like
+        self.buckets = buckets
         self.steps = steps
         self.first_step = first_step
         self.rank = rank
@@ -186,33 +211,40 @@ class BucketBatchSampler:
     def __len__(self) -> int:
         return self.steps
 
-    def __iter__(self) -> Iterator[list[int]]:
-        number, cut = -1, {}
+    def __iter__(self) -> Iterator[list[int] | ChunkPart]:
+        at_a_time = self.buckets.CHUNKS_AT_A_TIME
+        number = -1
+        chunks: dict[int, np.ndarray] = {}
+        cut: dict[int, list[np.ndarray]] = {}
         coming = None
         for step in range(self.first_step, self.steps):
-            chunk, group = self.like.place(step * self.world_size + self.rank)
+            chunk, batch = self.buckets.place(step * self.world_size + self.rank)
             if coming is None:
-                number = chunk - chunk % self.like.CHUNKS_AT_A_TIME
+                number = chunk - chunk % at_a_time
                 coming = iter(self.chunks(first_step=number))
             while number <= chunk:
-                indices = np.array(next(coming))
-                cut[number] = [
-                    indices[places] for places in self.like.cut(number, self.aspects[indices])
-                ]
-                cut.pop(number - 2 * self.like.CHUNKS_AT_A_TIME, None)
+                chunks[number] = np.array(next(coming))
+                if self.aspects is not None:
+                    cut[number] = self.buckets.cut(number, self.aspects[chunks[number]])
+                for kept in (chunks, cut):
+                    kept.pop(number - 2 * at_a_time, None)
                 number += 1
-            yield cut[chunk][group].tolist()
+            if self.aspects is None:
+                yield ChunkPart(chunk, batch, chunks[chunk])
+            else:
+                yield chunks[chunk][cut[chunk][batch]].tolist()
 
 
 class EvalBatchSampler:
     """Every sample once; with several devices, every sample on one of them.
 
     Args:
-        widths: each sample's, in pixels as the recogniser sees it. A batch has samples of one width
-            only, so no reading depends on what shares its batch.
+        widths: of each sample, in pixels as the recognizer sees it. A batch has samples of one
+            width only, so no reading depends on what shares its batch.
         batch_size: samples of ``nominal_width`` in a batch; of wider ones it has fewer.
         nominal_width: in pixels.
-        rank, world_size: this device, and how many there are.
+        rank: this device.
+        world_size: the number of devices.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
-"""Shards: parts of one set that are made apart, on any machines, and read together.
+"""Shards: parts of one dataset that are made apart, on any machines, and read together.
 
-A shard is an LMDB set. What it is a part of stands in its ``provenance.json``.
+A shard is an LMDB dataset. Its ``provenance.json`` says what it is a part of.
 """
 
 import hashlib
@@ -19,14 +19,14 @@ from hanline.errors import HanlineError
 
 @dataclass(frozen=True)
 class Shard:
-    """One of the parts into which a set is cut.
+    """One of the parts into which a dataset is cut.
 
     Args:
         number: which one, from 0.
         of: how many there are.
-        key: the command line's key for the number; with an s, it is that for how many there are.
-        command: the words behind ``hanline`` that make the shards of this set, without their
-            number and their place.
+        key: the command line's key for ``number``; with an s, it is that for ``of``.
+        command: the words behind ``hanline`` that make the shards of this dataset, without their
+            number and their folder.
 
     Raises:
         HanlineError: there is no such shard.
@@ -39,129 +39,131 @@ class Shard:
 
     def __post_init__(self) -> None:
         if self.of < 1:
-            raise HanlineError(f"{self.key}s is {self.of}: a set has at least one shard")
+            raise HanlineError(f"{self.key}s={self.of}: expected 1 or more")
         if not 0 <= self.number < self.of:
             raise HanlineError(
-                f"{self.key} is {self.number}: it takes 0 to {self.of - 1}, since {self.key}s is "
+                f"{self.key}={self.number}: expected 0 to {self.of - 1}, since {self.key}s is "
                 f"{self.of}"
             )
 
     def path(self, folder: Path) -> Path:
-        """Where the shard is or will be, in the folder of its set."""
+        """Return where the shard is or will be, in the folder of its dataset."""
         return folder / f"shard-{self.number:05d}-of-{self.of:05d}"
 
     def part(self, samples: int) -> range:
-        """Which of a set's samples the shard has; the sizes of shards differ by one at most.
+        """Return which of a dataset's samples the shard has; sizes differ by one at most.
 
         Raises:
             HanlineError: a shard would have none.
         """
         if samples < self.of:
             raise HanlineError(
-                f"{self.key}s is {self.of}, but the set has only {samples} samples: a shard has at "
-                "least one"
+                f"{self.key}s={self.of}: expected at most {samples}, since the dataset has only "
+                "that many samples and a shard has at least one"
             )
         return range(samples * self.number // self.of, samples * (self.number + 1) // self.of)
 
-    def note(self, facts: dict[str, Any]) -> dict[str, Any]:
-        """What a shard's ``provenance.json`` has under ``shard``.
+    def metadata(self, fingerprint: dict[str, Any]) -> dict[str, Any]:
+        """Return what a shard's ``provenance.json`` has under ``shard``.
 
         Args:
-            facts: what decides the whole set, in JSON's types.
+            fingerprint: what decides the whole dataset, in JSON's types.
         """
-        return {**asdict(self), "set": facts}
+        return {**asdict(self), "set": fingerprint}
 
-    def exists_matching(self, folder: Path, facts: dict[str, Any]) -> bool:
-        """Whether the shard is in a folder already.
+    def exists_matching(self, folder: Path, fingerprint: dict[str, Any]) -> bool:
+        """Return whether the shard is in a folder already.
 
         Raises:
-            HanlineError: the folder holds another set, whole or in shards.
+            HanlineError: the folder holds another dataset, whole or in shards.
         """
         if (folder / "data.mdb").exists():
-            raise HanlineError(f"{folder} is a whole set: choose another folder for its shards")
+            raise HanlineError(f"{folder} is a whole dataset: choose another folder for its shards")
         path = self.path(folder)
         others = (file.parent for file in folder.glob(f"*/{PROVENANCE}") if file.parent != path)
-        # One other tells of them all, since each was held against one.
-        notes = ((other, note) for other in others if (note := read_note(other)))
-        own = read_note(path)
-        for other, note in [*([(path, own)] if own else []), *islice(notes, 1)]:
-            _refuse_unlike("the shard to make", self.note(facts), other, note)
+        # One other is enough, since each was compared with one.
+        found = ((other, metadata) for other in others if (metadata := read_metadata(other)))
+        own = read_metadata(path)
+        for other, metadata in [*([(path, own)] if own else []), *islice(found, 1)]:
+            _refuse_unlike("the shard to make", self.metadata(fingerprint), other, metadata)
         return path.exists()
 
 
-def digest(facts: dict[str, Any]) -> str:
-    """A hash of what decides a set."""
-    text = json.dumps(facts, sort_keys=True, ensure_ascii=False)
+def digest(fingerprint: dict[str, Any]) -> str:
+    """Return a hash of what decides a dataset."""
+    text = json.dumps(fingerprint, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def read_note(path: Path) -> dict[str, Any] | None:
-    """What a set notes of itself as a shard; None where it is none."""
+def read_metadata(path: Path) -> dict[str, Any] | None:
+    """Return what a dataset says of itself as a shard; None if it is none."""
     with suppress(OSError, ValueError, TypeError, AttributeError):
         provenance = json.loads((path / PROVENANCE).read_text(encoding="utf-8"))
-        note: dict[str, Any] = provenance.get("shard", {})
-        return note if {"number", "of", "key", "command", "set"} <= note.keys() else None
+        shard: dict[str, Any] = provenance.get("shard", {})
+        return shard if {"number", "of", "key", "command", "set"} <= shard.keys() else None
     return None
 
 
-def complete(root: Path, paths: Sequence[Path]) -> Sequence[Path]:
-    """Hand back the sets of a folder, once it is sure that no shard of one is missing or too many.
+def check_shards_complete(root: Path, paths: Sequence[Path]) -> Sequence[Path]:
+    """Return the datasets of a folder after checking that no shard is missing or there twice.
 
     Args:
         root: the folder. A shard that is given by its own path is taken alone.
-        paths: the sets below it; those that are no shards are passed over.
+        paths: the datasets below it; those that are no shards are passed over.
 
     Raises:
-        HanlineError: a shard is missing or there twice, or shards of different sets lie together.
+        HanlineError: a shard is missing or there twice, or a folder has shards of different
+            datasets.
     """
     first: dict[Path | str, tuple[Path, dict[str, Any]]] = {}
-    sets: dict[str, dict[int, Path]] = {}
+    datasets: dict[str, dict[int, Path]] = {}
     for path in paths:
-        note = read_note(path)
-        if note is None or path == root:
+        metadata = read_metadata(path)
+        if metadata is None or path == root:
             continue
-        name = digest(note["set"])
+        name = digest(metadata["set"])
         for group in (path.parent, name):
-            _refuse_unlike(*first.setdefault(group, (path, note)), path, note)
-        there = sets.setdefault(name, {})
-        if there.setdefault(note["number"], path) != path:
+            _refuse_unlike(*first.setdefault(group, (path, metadata)), path, metadata)
+        there = datasets.setdefault(name, {})
+        if there.setdefault(metadata["number"], path) != path:
             raise HanlineError(
-                f"shard {note['number']} of {note['of']} is there twice: remove "
-                f"{there[note['number']]} or {path}"
+                f"shard {metadata['number']} of {metadata['of']} is there twice: remove "
+                f"{there[metadata['number']]} or {path}"
             )
-    for name, there in sets.items():
-        path, note = first[name]
-        missing = [str(number) for number in range(note["of"]) if number not in there]
+    for name, there in datasets.items():
+        path, metadata = first[name]
+        missing = [str(number) for number in range(metadata["of"]) if number not in there]
         if missing:
             raise HanlineError(
-                f"of the {note['of']} shards of {path.parent}, counted from 0, "
+                f"of the {metadata['of']} shards of {path.parent}, counted from 0, "
                 f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing. Copy them "
-                f"there, or make them: {_command(note, missing, path.parent)}"
+                f"there, or make them: {_command(metadata, missing, path.parent)}"
             )
     return paths
 
 
 def _refuse_unlike(
-    path: Path | str, note: dict[str, Any], other_path: Path, other: dict[str, Any]
+    path: Path | str, metadata: dict[str, Any], other_path: Path, other: dict[str, Any]
 ) -> None:
-    """Refuse two shards that are not of one set, or not of one way to cut it."""
-    facts, other_facts = note["set"], other["set"]
-    if facts != other_facts:
-        names = dict.fromkeys([*facts, *other_facts])
-        differing = [name for name in names if facts.get(name) != other_facts.get(name)]
+    """Refuse two shards that are not of one dataset, or not of one way to cut it."""
+    own, others = metadata["set"], other["set"]
+    if own != others:
+        names = dict.fromkeys([*own, *others])
+        differing = [name for name in names if own.get(name) != others.get(name)]
         raise HanlineError(
-            f"{path} and {other_path} are shards of different sets, which differ in "
-            f"{', '.join(differing)}: a folder is for the shards of one set"
+            f"{path} and {other_path} are shards of different datasets, which differ in "
+            f"{', '.join(differing)}: a folder is for the shards of one dataset"
         )
-    if note["of"] != other["of"]:
+    if metadata["of"] != other["of"]:
         raise HanlineError(
-            f"{path} and {other_path} are shards of one set, but cut into {note['of']} and into "
-            f"{other['of']} parts: keep those of one kind"
+            f"{path} and {other_path} are shards of one dataset, but cut into {metadata['of']} "
+            f"and into {other['of']} parts: keep those of one number of parts"
         )
 
 
-def _command(note: dict[str, Any], numbers: list[str], folder: Path) -> str:
-    name, *settings = note["command"]
+def _command(metadata: dict[str, Any], numbers: list[str], folder: Path) -> str:
+    """Return the command line that makes some shards."""
+    name, *settings = metadata["command"]
     sweep = ["-m"] if len(numbers) > 1 else []
-    where = [f"output={folder}", f"{note['key']}={','.join(numbers)}"]
+    where = [f"output={folder}", f"{metadata['key']}={','.join(numbers)}"]
     return shlex.join(["hanline", name, *sweep, *settings, *where])

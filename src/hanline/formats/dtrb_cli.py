@@ -166,8 +166,8 @@ def _train(given: argparse.Namespace, translation: Translation) -> None:
     groups = given.select_data.split("-")
     settings = [
         "data=lmdb",
-        f"data.train_dir={given.train_data}",
-        f"data.validation_dir={given.valid_data}",
+        f"data.train.dir={given.train_data}",
+        f"data.validation.dir={given.valid_data}",
         f"model={_preset(given)}",
         *_charset(given, translation),
         *_numbers(given),
@@ -175,7 +175,7 @@ def _train(given: argparse.Namespace, translation: Translation) -> None:
         f"max_label_length={given.batch_max_length}",
         f"data.batch_size={given.batch_size}",
         f"data.num_workers={given.workers}",
-        f"data.total_data_usage_ratio={float(given.total_data_usage_ratio)}",
+        f"data.train.usage_ratio={float(given.total_data_usage_ratio)}",
         f"seed={given.manualSeed}",
         f"trainer.max_steps={given.num_iter}",
         f"trainer.val_check_interval={given.valInterval}",
@@ -185,8 +185,8 @@ def _train(given: argparse.Namespace, translation: Translation) -> None:
         f"hydra.run.dir=saved_models/{name}",
     ]
     if groups != ["/"]:
-        settings.append(f"data.select_data=[{','.join(groups)}]")
-        settings.append(f"data.batch_ratio=[{','.join(given.batch_ratio.split('-'))}]")
+        settings.append(f"data.train.select_data=[{','.join(groups)}]")
+        settings.append(f"data.train.batch_ratio=[{','.join(given.batch_ratio.split('-'))}]")
     if not given.sensitive:
         settings.append("data.lowercase=true")
     settings += _optimizer(given, translation)

@@ -12,13 +12,13 @@ from rich.console import Console
 from rich.table import Table
 
 from hanline.data.image_folder import GT, read_gt
-from hanline.data.lmdb_store import LMDBStore, find_sets
-from hanline.data.shards import complete
+from hanline.data.lmdb_store import LMDBStore, find_datasets
+from hanline.data.shards import check_shards_complete
 from hanline.errors import HanlineError
 from hanline.inference.reader import Reader, Reading
 from hanline.metrics.text_metrics import MILLION, Comparison
 from hanline.text.character_stats import character_class, count_classes
-from hanline.text.cleaning import normalize
+from hanline.text.normalization import normalize
 
 
 @dataclass(frozen=True)
@@ -106,10 +106,10 @@ def samples(dataset: Path, unread: Counter[str]) -> Iterator[tuple[Path | bytes,
                 yield row.image, row.label
         return
     try:
-        paths = find_sets(dataset)
+        paths = find_datasets(dataset)
     except HanlineError as error:
         raise HanlineError(f"{error}, and no {GT}: there is nothing to evaluate") from error
-    for path in complete(dataset, paths):
+    for path in check_shards_complete(dataset, paths):
         store = LMDBStore(path)
         for start in range(0, len(store), 256):
             for image, label in store.read(range(start, min(start + 256, len(store)))):

@@ -20,9 +20,9 @@ from hanline.errors import HanlineError
 from hanline.formats.onnx import OnnxRecognizer
 from hanline.formats.registry import SHIPPED, model_file, open_recognizer
 from hanline.inference.deskew import straightened
-from hanline.models.precision import ReadingPrecision, best_precision
+from hanline.models.precision import ReadingPrecision, best_precision, check_precision
 from hanline.models.recognizer import Recognizer
-from hanline.quantization.torch_int8 import has_fast_int8, quantize, unsupported_reason
+from hanline.quantization.torch_int8 import has_fast_int8, has_int8, quantize, unsupported_reason
 from hanline.system.parallel import available_cpus
 
 logger = logging.getLogger(__name__)
@@ -102,10 +102,12 @@ class Reader:
         if precision == "int8" and problem:
             raise HanlineError(f"precision=int8 is not possible: {problem}")
         if precision in ("auto", "int8"):
-            if not problem:
+            if not problem and (precision == "int8" or has_fast_int8()):
                 self.recognizer = self._in_eight_bits(cast(Recognizer, checkpoint), precision)
             # What cannot be in 8 bits is in what is fastest besides.
             precision, _ = best_precision(self.device.type)
+        elif warning := check_precision("precision", precision, self.device.type):
+            logger.warning(warning)
         self.in_bfloat16 = precision == "bf16-mixed"
         self.image_format = ImageFormat(**checkpoint.spec["image"])
         self.deskew = deskew and self.image_format.width is None
@@ -324,8 +326,8 @@ def _no_eight_bits(recognizer: Recognizer | OnnxRecognizer, device: torch.device
         return "an ONNX model has its own precision (hanline export format=onnx int8=true)"
     if device.type != "cpu":
         return f"it is for processors, and the device is {device}"
-    if not has_fast_int8():
-        return "this processor, or this torch on it, has no fast 8-bit products"
+    if not has_int8():
+        return "this processor, or this torch on it, has no 8-bit products"
     if problem := unsupported_reason(recognizer):
         return problem
     if recognizer.ranges is None:

@@ -9,7 +9,7 @@ import numpy as np
 from rapidfuzz.distance import Levenshtein
 from rapidfuzz.process import cpdist
 
-from hanline.text.cleaning import normalize
+from hanline.text.normalization import normalize
 
 # Signs that mean the same and often look the same.
 _ALIKE = str.maketrans({"“": '"', "”": '"', "‘": "'", "’": "'", "ㆍ": "·", "…": "..."})

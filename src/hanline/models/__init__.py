@@ -1,7 +1,7 @@
-"""The recogniser: four stages, each a folder of choices, each choice one file and one yaml.
+"""The recognizer: four stages, each a folder of choices, each choice one file and one yaml.
 
-A stage is an ``nn.Module`` with ``out_channels``, built from its own yaml with the width of the
-stage before handed in. B is the batch, C channels, H and W pixels, T steps along the line:
+``stage.py`` has the contract of a stage. B is the batch, C channels, H and W pixels, T time steps
+along the line:
 
 =====================  ==========================================  =========================
 stage                  takes                                       gives

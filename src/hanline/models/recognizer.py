@@ -1,4 +1,4 @@
-"""The recogniser: the four stages one after another, and the charset they read in."""
+"""The recognizer: four stages, one after another, and the charset that they read in."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,25 +8,28 @@ from hydra.utils import get_class
 from torch import Tensor, nn
 
 from hanline.errors import HanlineError
+from hanline.models.guidance import Guidance
 from hanline.models.stage import Prediction, Stage
 from hanline.text.charset import Charset
+from hanline.trusted_targets import trusted_names
 
 
 class Recognizer(nn.Module):
-    """Reads images of text.
+    """Read images of text.
 
     Args:
         transformation, feature_extraction, sequence_modeling, prediction: each stage's config:
             ``_target_``, a class below ``hanline.models``, and its own numbers.
         charset: the characters it reads, in the order of their classes.
         image: ``height`` and ``width`` in pixels, ``channels`` (1 grey, 3 RGB), and
-            ``keep_ratio``, which those who prepare images for it heed. A width of None lets it
-            follow the image, which a transformation that resamples to a fixed grid refuses.
+            ``keep_ratio``, a rule for whoever prepares the images. If the width is None, it follows
+            the image. A transformation that resamples to a fixed grid refuses that.
         max_label_length: the most characters in a text.
 
     Attributes:
-        spec: all of the above as plain values: what a checkpoint keeps, to build it again.
-        ranges: what :mod:`hanline.quantization.torch_int8` needs, where it was measured; else None.
+        spec: all of the above as plain values. A checkpoint keeps it, to build it again.
+        ranges: the activation ranges that :mod:`hanline.quantization.torch_int8` needs. None if
+            they were not measured.
     """
 
     def __init__(
@@ -70,14 +73,16 @@ class Recognizer(nn.Module):
             max_label_length=max_label_length,
         )
         if not isinstance(last, Prediction):
-            raise HanlineError(f"{prediction['_target_']} is no prediction stage")
+            raise HanlineError(
+                f"model.prediction._target_={prediction['_target_']}: expected a prediction stage"
+            )
         self.prediction = last
         initialize(self)
         # Convolutions run several times faster in this layout, on processors as on GPUs.
         self.to(memory_format=torch.channels_last)
 
     def features(self, images: Tensor) -> Tensor:
-        """Images (B, C, H, W), uint8 or already in [−1, 1], → features (B, T, D')."""
+        """Map images (B, C, H, W), uint8 or already in [−1, 1], to features (B, T, D')."""
         modeled: Tensor = self.sequence_modeling(self._extracted(images))
         return modeled
 
@@ -89,65 +94,71 @@ class Recognizer(nn.Module):
         return features.contiguous()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images (B, C, H, W) → raw scores (B, T, classes)."""
+        """Map images (B, C, H, W) to raw scores (B, T, classes)."""
         scores: Tensor = self.prediction(self.features(images))
         return scores
 
-    def loss(self, images: Tensor, labels: list[str]) -> Tensor:
-        """The mean loss of a batch, a scalar."""
-        loss: Tensor = self.prediction.loss(self.features(images), labels)
+    def loss(self, images: Tensor, labels: list[str], guidance: Guidance | None = None) -> Tensor:
+        """Return the mean loss of a batch, a scalar."""
+        loss: Tensor = self.prediction.loss(self.features(images), labels, guidance)
         return loss
 
     def read(self, images: Tensor) -> tuple[list[str], list[float]]:
-        """Images (B, C, H, W) → B texts and their confidences, between 0 and 1."""
+        """Read images (B, C, H, W): return B texts and their confidences, between 0 and 1."""
         return self.read_all([images])[0]
 
     @torch.inference_mode()
     def read_all(self, batches: Sequence[Tensor]) -> list[tuple[list[str], list[float]]]:
-        """Batches (B, C, H, W), each of its own width → what :meth:`read` gives for each."""
+        """Return what :meth:`read` returns for each of several batches, whose widths may differ."""
         features = [self._extracted(images) for images in batches]
-        return [self.prediction.read(some) for some in self.sequence_modeling.forward_all(features)]
+        return [
+            self.prediction.read(batch) for batch in self.sequence_modeling.forward_all(features)
+        ]
 
 
 def build_stage(config: Mapping[str, Any], **handed_in: Any) -> Stage:
     """Build a stage from its config.
 
-    Configs come out of checkpoints too, which may come from anywhere: so the target must be one of
-    Hanline's own modules, and nothing else is imported or called.
+    A config may come out of a checkpoint, and a checkpoint from anywhere. So the target must be
+    registered, and nothing else is imported or called.
 
     Raises:
-        HanlineError: the target is no stage, or the numbers do not fit it.
+        HanlineError: the target is not a stage, or does not take the numbers.
     """
     numbers = dict(config)
     target = numbers.pop("_target_", None)
-    if not isinstance(target, str) or not target.startswith("hanline.models."):
-        raise HanlineError(f"{target!r} is no stage of a recogniser: stages live in hanline.models")
+    if not isinstance(target, str) or target not in trusted_names("stage"):
+        raise HanlineError(
+            f"_target_={target!r}: expected one of {', '.join(sorted(trusted_names('stage')))}. An "
+            "installed package adds others by an entry point in the group hanline.stages"
+        )
     try:
         stage_class = get_class(target)
     except Exception as error:
         raise HanlineError(
-            f"there is no stage {target}; it may come from another version of Hanline"
+            f"_target_={target}: expected a stage that this version of Hanline has. It may come "
+            "from another version"
         ) from error
     if not issubclass(stage_class, Stage):
-        raise HanlineError(f"{target} is no stage of a recogniser")
+        raise HanlineError(f"_target_={target}: expected a stage of a recognizer")
     try:
         stage: Stage = stage_class(**handed_in, **numbers)
     except TypeError as error:
         raise HanlineError(
-            f"the numbers given for the stage {target} do not fit: {error}"
+            f"_target_={target}: expected numbers that the stage takes ({error})"
         ) from error
     return stage
 
 
 def initialize(recognizer: Recognizer) -> None:
-    """Start as DTRB does: He et al.'s normal weights and zero biases, LSTMs as torch has them."""
+    """Set the first weights as DTRB does: He et al.'s normal ones, zero biases, torch's LSTMs."""
     for module in recognizer.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(module.weight)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
     for module in recognizer.modules():
-        # What knows a better start than that has a method of this name.
+        # A module that knows a better start has a method of this name.
         own_start = getattr(module, "reset_parameters", None)
         if type(module).__module__.startswith("hanline.") and callable(own_start):
             own_start()

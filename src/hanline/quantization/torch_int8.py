@@ -11,6 +11,7 @@ import copy
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, cast
 
 import torch
@@ -19,6 +20,7 @@ from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from hanline.errors import HanlineError
+from hanline.models.precision import X86
 from hanline.models.prediction.ctc import CTCPrediction
 from hanline.models.recognizer import Recognizer
 from hanline.models.stage import Stage
@@ -28,6 +30,8 @@ Ranges = Mapping[str, tuple[float, float]]
 
 _CANNOT = "this recogniser cannot be read with in 8 bits"
 _HEAD = "prediction"
+# The largest of int8, and the largest of which two products with uint8 fit into 16 bits.
+_LARGEST_WEIGHTS = (127, 64)
 
 
 def unsupported_reason(recognizer: Recognizer) -> str | None:
@@ -39,12 +43,38 @@ def unsupported_reason(recognizer: Recognizer) -> str | None:
     return None
 
 
+def has_int8() -> bool:
+    """Return whether torch can multiply 8-bit numbers on this processor."""
+    return largest_weight() is not None
+
+
 def has_fast_int8() -> bool:
-    """Whether this processor multiplies 8-bit numbers faster than others, and torch lets it."""
-    if not hasattr(torch.ops.onednn, "qconv2d_pointwise"):
-        return False
-    tests = ("_is_vnni_supported", "_is_avx512_vnni_supported", "_is_amx_tile_supported")
-    return any(getattr(torch.cpu, test, lambda: False)() for test in tests)
+    """Return whether 8-bit numbers are the fastest to read in on this processor.
+
+    On x86 they are, with VNNI or without: ``python benchmarks/reading.py --models
+    none_vgg_bilstm_ctc`` on one core of an AMD Zen 3, which has AVX2 alone, gave 15.0 images a
+    second in float32 and 27.6 in 8 bits, and 4.9 and 15.7 with ``ONEDNN_MAX_CPU_ISA=SSE41``, with
+    other work beside it. On ARM it has not been measured, so 8 bits are taken there only where
+    they are asked for.
+    """
+    return X86 and has_int8()
+
+
+@cache
+def largest_weight() -> int | None:
+    """Return the largest int8 weight that this processor sums exactly; None if it has no products.
+
+    Without VNNI, oneDNN adds two products of uint8 and int8 in 16 bits and cuts off what they do
+    not hold: 255 · 127 · 2 is too much for them, 255 · 64 · 2 is not. No flag of the processor says
+    which way oneDNN takes, since ``ONEDNN_MAX_CPU_ISA`` limits it further: so it is tried.
+    """
+    for largest in _LARGEST_WEIGHTS:
+        try:
+            if all(_sums_exactly(largest, size) for size in (1, 3)):
+                return largest
+        except (AttributeError, RuntimeError):  # this torch has no oneDNN, or none of its products
+            return None
+    return None
 
 
 @torch.no_grad()
@@ -350,10 +380,31 @@ class _EightBitLinear(nn.Module):
 
 def _rows_in_eight_bits(weight: Tensor) -> tuple[Tensor, Tensor]:
     """Weights as int8, and the step of each output."""
+    largest = largest_weight()
+    assert largest is not None, "whoever quantizes has asked has_int8"
     weight = weight.detach().float()
-    steps = weight.flatten(1).abs().amax(dim=1).clamp_min(1e-12) / 127
+    steps = weight.flatten(1).abs().amax(dim=1).clamp_min(1e-12) / largest
     shape = (-1,) + (1,) * (weight.dim() - 1)
     return (weight / steps.view(shape)).round().to(torch.int8), steps
+
+
+def _sums_exactly(weight: int, size: int) -> bool:
+    """Return whether a convolution and a linear layer of the largest numbers give their sums."""
+    width, steps, zeros = 16, torch.ones(16), torch.zeros(16, dtype=torch.int32)
+    image = torch.full((1, width, size, size), 255, dtype=torch.uint8)
+    image = image.contiguous(memory_format=torch.channels_last)
+    weights = torch.full((width, width, size, size), weight, dtype=torch.int8)
+    place = ([1, 1], [0, 0], [1, 1], 1)
+    packed = torch.ops.onednn.qconv_prepack(weights, steps, 1.0, 0, *place, None)
+    first = (image, 1.0, 0, packed, steps, zeros, None)
+    convolved = torch.ops.onednn.qconv2d_pointwise(
+        *first, *place, 1.0, 0, torch.float32, "none", [], ""
+    )
+    packed = torch.ops.onednn.qlinear_prepack(weights.flatten(1), None)
+    first = (image.flatten(1), 1.0, 0, packed, steps, zeros, None)
+    multiplied = torch.ops.onednn.qlinear_pointwise(*first, 1.0, 0, torch.float32, "none", [], "")
+    expected = 255 * weight * width * size**2
+    return bool((convolved == expected).all() and (multiplied == expected).all())
 
 
 class _Observer(fx.Interpreter):

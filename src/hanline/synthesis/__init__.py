@@ -1,4 +1,4 @@
-"""Text to images: fonts, the looks that draw with them, and whole sets drawn in parallel.
+"""Text to images: fonts, renderers, and whole datasets rendered in parallel.
 
-Nothing here knows of torch.
+``base.py`` is the contract of a renderer. Nothing here imports torch.
 """

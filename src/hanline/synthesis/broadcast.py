@@ -1,94 +1,84 @@
-"""The look of a headline on television: plain letters on a plain ground."""
+"""A headline on television: plain letters on a plain background."""
 
 import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import ClassVar
 
 from PIL import Image, ImageColor
 
 from hanline.errors import HanlineError
+from hanline.synthesis.base import Renderer, Rendering
 from hanline.synthesis.fonts import Font
-from hanline.synthesis.text_layout import TextLayout, lay_out
+from hanline.synthesis.outlines import Outlines
+from hanline.synthesis.text_layout import CAPITAL_HEIGHT, TextLayout, lay_out
 from hanline.synthesis.validation import Range, check_colors, check_number, check_range
+
+_MIN_CONTRAST = 40
+"""Between text and background, of 255."""
 
 
 @dataclass(frozen=True)
-class BroadcastRenderer:
-    """Draws a text in one colour on another, in an image that grows as wide as the text needs.
+class BroadcastRenderer(Renderer):
+    """Render a text in one color on another; the picture is as wide as the text needs.
 
-    What is a range is drawn anew for each image. All lengths are shares of the image height or of
-    the font size, so that ``height`` alone decides the resolution. Nothing is ever cut off: a text
-    that would be too high is drawn smaller.
-
-    Attributes:
-        height: the height of every image, in pixels.
-        font_size: pixels per em, as a share of the height.
-        full_height: the share of images, from 0 to 1, whose text is as high as ``edge`` lets it
-            be, whatever ``font_size`` says.
-        tilt: the most by which a text is turned either way, in degrees.
-        tilt_probability: the share of texts that are turned, of those short enough.
-        tilt_below: a text of this many characters or more is never turned: it would have to be
-            tiny.
-        letter_width: how wide the letters are, 1 being the font's own width.
-        spacing: what is added between two letters, as a share of the font size; negative brings
-            them closer.
-        bold: the share of images whose strokes are thickened.
-        thickness: what is added to the thickness of those, as a share of the font size.
-        edge: the least free room above and below, as a share of the height.
-        margin: the free room to the left and to the right, each, as a share of the height.
-        shift: how far from the middle the text may stand, 0 not at all, 1 up to the edge.
-        text_color, background_color: a colour between the first and the second is taken.
-        light_on_dark: the share of images whose two colours are exchanged.
+    The attributes are the keys of ``conf/renderer/broadcast.yaml``, which explains each. Lengths
+    are shares of the height or of the font size, so that ``height`` alone decides the resolution.
+    Nothing is cut off: a text that would be too high is rendered smaller.
     """
+
+    version: ClassVar[int] = 1
 
     height: int
     font_size: Range
-    full_height: float
-    tilt: float
-    tilt_probability: float
-    tilt_below: int
+    full_height_probability: float
+    rotation_degrees: float
+    rotation_probability: float
+    rotation_below_characters: int
     letter_width: Range
     spacing: Range
-    bold: float
-    thickness: Range
+    bold_probability: float
+    bold_thickness: Range
     edge: float
     margin: Range
     shift: float
     text_color: Sequence[str]
     background_color: Sequence[str]
-    light_on_dark: float
+    light_on_dark_probability: float
 
     def __post_init__(self) -> None:
         check_number("height", self.height, 8)
         check_range("font_size", self.font_size, 0.1, 2)
-        check_number("full_height", self.full_height, 0, 1)
-        check_number("tilt", self.tilt, 0, 45)
-        check_number("tilt_probability", self.tilt_probability, 0, 1)
+        check_number("full_height_probability", self.full_height_probability, 0, 1)
+        check_number("rotation_degrees", self.rotation_degrees, 0, 45)
+        check_number("rotation_probability", self.rotation_probability, 0, 1)
         check_range("letter_width", self.letter_width, 0.1, 10)
         check_range("spacing", self.spacing, -0.5, 10)
-        check_number("bold", self.bold, 0, 1)
-        check_range("thickness", self.thickness, 0, 0.5)
+        check_number("bold_probability", self.bold_probability, 0, 1)
+        check_range("bold_thickness", self.bold_thickness, 0, 0.5)
         check_number("edge", self.edge, 0, 0.4)
         check_range("margin", self.margin, 0)
         check_number("shift", self.shift, 0, 1)
-        check_number("light_on_dark", self.light_on_dark, 0, 1)
+        check_number("light_on_dark_probability", self.light_on_dark_probability, 0, 1)
         check_colors("text_color", self.text_color)
         check_colors("background_color", self.background_color)
-        if _contrast(self.text_color, self.background_color) < _LEAST_CONTRAST:
+        if _contrast(self.text_color, self.background_color) < _MIN_CONTRAST:
             raise HanlineError(
-                f"synthesis.renderer.text_color is {list(self.text_color)} and background_color "
-                f"{list(self.background_color)}: they come so close that a text could not be read"
+                f"renderer.text_color={list(self.text_color)}: expected a lightness at least "
+                f"{_MIN_CONTRAST} of 255 away from renderer.background_color="
+                f"{list(self.background_color)}. Make one of the two darker or lighter"
             )
 
-    def render(self, text: str, font: Font, seed: int) -> Image.Image:
+    def draw(self, text: str, font: Font, seed: int) -> Rendering:
         """See :class:`hanline.synthesis.base.Renderer`."""
         rng = random.Random(seed)
-        letters = self._letters(text, font, rng)
+        line = self._line(text, font, rng)
+        letters = line.mask()
         text_color = _color_between(self.text_color, rng)
         background_color = _color_between(self.background_color, rng)
-        if rng.random() < self.light_on_dark:
+        if rng.random() < self.light_on_dark_probability:
             text_color, background_color = background_color, text_color
 
         left = round(self.height * rng.uniform(*self.margin))
@@ -104,30 +94,35 @@ class BroadcastRenderer:
         else:
             image = Image.new("RGB", size, background_color)
             image.paste(text_color, (left, top), letters)
-        return image
+        return Rendering(image, lambda: line.outlines().moved(left, top).boxes(len(text)))
 
-    def _letters(self, text: str, font: Font, rng: random.Random) -> Image.Image:
-        """The text as an ``L`` mask, as high as there is room for at most."""
+    def _line(self, text: str, font: Font, rng: random.Random) -> "_Line":
+        """Choose the letters' shape, and make them as large as there is room for."""
         room = self.height - 2 * self._edge
         size = round(self.height * rng.uniform(*self.font_size))
-        if rng.random() < self.full_height:
-            size = math.ceil(room / _CAPITAL)
-        turned = rng.random() < self.tilt_probability and len(text) < self.tilt_below
-        angle = rng.uniform(-self.tilt, self.tilt) if turned else 0.0
+        if rng.random() < self.full_height_probability:
+            size = math.ceil(room / CAPITAL_HEIGHT)
+        turns = rng.random() < self.rotation_probability
+        turns = turns and len(text) < self.rotation_below_characters
+        angle = rng.uniform(-self.rotation_degrees, self.rotation_degrees) if turns else 0.0
         letter_width = rng.uniform(*self.letter_width)
         spacing = rng.uniform(*self.spacing)
-        thickness = rng.uniform(*self.thickness) if rng.random() < self.bold else 0.0
+        bold = rng.random() < self.bold_probability
+        thickness = rng.uniform(*self.bold_thickness) if bold else 0.0
 
         while size > 0:
             stroke = thickness * size / 2
-            line = lay_out(text, font, size, spacing * size, 1.0, stroke, line_top=_CAPITAL * size)
-            needed = _highest(line, letter_width, angle)
+            top = CAPITAL_HEIGHT * size
+            layout = lay_out(text, font, size, spacing * size, 1.0, stroke, line_top=top)
+            line = _Line(layout, stroke, letter_width, angle)
+            needed = line.max_height()
             if needed <= room:
-                return _shaped(line.mask(stroke), letter_width, angle)
+                return line
             size = min(size - 1, int(size * room / needed))
         raise HanlineError(
-            f"{text!r} has no room in an image {self.height} px high when turned by "
-            f"{angle:.0f} degrees: lower synthesis.renderer.tilt or tilt_below"
+            f"renderer.rotation_degrees={self.rotation_degrees}: expected room for {text!r} in a "
+            f"picture {self.height} px high, turned by {angle:.0f} degrees. Lower it, or "
+            "renderer.rotation_below_characters"
         )
 
     @property
@@ -135,31 +130,64 @@ class BroadcastRenderer:
         return round(self.height * self.edge)
 
 
-# How high capitals and digits are, in nearly all fonts, as a share of the font size. A line is
-# taken to be at least as high, so that a hyphen, a comma and a quotation mark stay as small as they
-# are and where they are.
-_CAPITAL = 0.72
-# Between 0 and 255.
-_LEAST_CONTRAST = 40
+@dataclass(frozen=True)
+class _Line:
+    """A line of letters, and how it is shaped.
+
+    Attributes:
+        layout: the letters.
+        stroke: pixels added all around the strokes.
+        letter_width: the width of the letters, as a multiple of the font's own.
+        angle: how far the line is turned counterclockwise, in degrees.
+    """
+
+    layout: TextLayout
+    stroke: float
+    letter_width: float
+    angle: float
+
+    @property
+    def width(self) -> int:
+        """The width before it is turned."""
+        return max(1, round(self.layout.width * self.letter_width))
+
+    def max_height(self) -> float:
+        """Return a bound on the height of the mask, without rendering it."""
+        if not self.angle:
+            return self.layout.height
+        radians = math.radians(abs(self.angle))
+        wide = self.layout.width * self.letter_width * math.sin(radians)
+        # Pillow rounds the turned box outwards above and below, and its width has been rounded.
+        return wide + self.layout.height * math.cos(radians) + 2.5
+
+    def mask(self) -> Image.Image:
+        """Render the line: an ``L`` image, 0 where there is no ink."""
+        mask = self.layout.mask(self.stroke)
+        if self.width != mask.width:
+            mask = mask.resize((self.width, mask.height), Image.Resampling.BICUBIC)
+        if self.angle:
+            mask = mask.rotate(self.angle, Image.Resampling.BICUBIC, expand=True)
+        return mask
+
+    def outlines(self) -> Outlines:
+        """Return where the letters are in the mask: the same steps as for it."""
+        letters = self.layout.outlines(self.stroke, upright=not self.angle)
+        letters = letters.affine(self.width / self.layout.width, 0, 0, 1)
+        if self.angle:
+            width, height = self.width, self.layout.height
+            radians = math.radians(self.angle)
+            cos, sin = math.cos(radians), math.sin(radians)
+            # Pillow turns around the middle, and grows the image to whole pixels on every side.
+            letters = letters.moved(-width / 2, -height / 2).affine(cos, sin, -sin, cos)
+            reach_x = (abs(cos) * width + abs(sin) * height) / 2
+            reach_y = (abs(cos) * height + abs(sin) * width) / 2
+            letters = letters.moved(_half_size(width, reach_x), _half_size(height, reach_y))
+        return letters
 
 
-def _highest(line: TextLayout, letter_width: float, angle: float) -> float:
-    """How high the line is at most once it is shaped, to be known before it is drawn."""
-    if not angle:
-        return line.height
-    radians = math.radians(abs(angle))
-    turned = line.width * letter_width * math.sin(radians) + line.height * math.cos(radians)
-    # Pillow rounds the turned box outwards above and below, and its width has been rounded.
-    return turned + 2.5
-
-
-def _shaped(mask: Image.Image, letter_width: float, angle: float) -> Image.Image:
-    width = max(1, round(mask.width * letter_width))
-    if width != mask.width:
-        mask = mask.resize((width, mask.height), Image.Resampling.BICUBIC)
-    if angle:
-        mask = mask.rotate(angle, Image.Resampling.BICUBIC, expand=True)
-    return mask
+def _half_size(size: int, reach: float) -> float:
+    """Return half of what ``size`` pixels become if they reach so far from their middle."""
+    return (math.ceil(size / 2 + reach) - math.floor(size / 2 - reach)) / 2
 
 
 def _color_between(ends: Sequence[str], rng: random.Random) -> tuple[int, ...]:
@@ -173,14 +201,14 @@ def _is_grey(color: tuple[int, ...]) -> bool:
 
 
 def _contrast(text: Sequence[str], background: Sequence[str]) -> float:
-    """How far apart, of 255, the lightness of a text and of its ground can come."""
+    """Return how far apart, of 255, a text and its background are at least in lightness."""
     text_light = sorted(_lightness(color) for color in text)
     background_light = sorted(_lightness(color) for color in background)
     return max(text_light[0] - background_light[-1], background_light[0] - text_light[-1])
 
 
 def _lightness(color: str) -> float:
-    """ITU-R BT.601 luma."""
+    """Return the luma of a color, ITU-R BT.601, 0 to 255."""
     red, green, blue = _rgb(color)
     return 0.299 * red + 0.587 * green + 0.114 * blue
 

@@ -1,22 +1,31 @@
-"""Many drawn texts on one page, to see what a look draws."""
+"""Many rendered texts on one page, to see what a renderer gives."""
 
-import io
 from collections.abc import Sequence
 
-from PIL import Image
+import numpy as np
+from PIL import Image, ImageDraw
 
-from hanline.synthesis.dataset_renderer import Sample
+from hanline.raster import open_raster
+from hanline.synthesis.dataset_renderer import RenderedSample
 
-# Pixels between two samples, and the ground that no sample has.
-_GAP, _GROUND = 6, "#8A2BE2"
+_GAP = 6
+"""Pixels between two samples."""
+_GROUND = "#8A2BE2"
+"""The color between samples; no sample has it."""
+_MARKS = ("#FF0000", "#00A0FF")
+"""The colors of boxes, in turn: neighbors that overlap are seen."""
 
 
-def contact_sheet(samples: Sequence[Sample], width: int = 1600) -> Image.Image:
-    """Samples beside and below each other, in their own size; what is wider than the page is cut.
+def contact_sheet(
+    samples: Sequence[RenderedSample], width: int = 1600, boxes: bool = False
+) -> Image.Image:
+    """Return samples beside and below each other, in their own size, in order.
+
+    A sample that is wider than the page is cut.
 
     Args:
-        samples: what is shown, in this order.
         width: of the page, in pixels.
+        boxes: mark where each character is.
 
     Returns:
         An ``RGB`` image.
@@ -24,7 +33,9 @@ def contact_sheet(samples: Sequence[Sample], width: int = 1600) -> Image.Image:
     rows: list[list[Image.Image]] = [[]]
     used = _GAP
     for sample in samples:
-        image = Image.open(io.BytesIO(sample.image)).convert("RGB")
+        image = open_raster(sample.image).convert("RGB")
+        if boxes and sample.boxes is not None:
+            _mark(image, sample.boxes)
         if rows[-1] and used + image.width + _GAP > width:
             rows.append([])
             used = _GAP
@@ -40,3 +51,16 @@ def contact_sheet(samples: Sequence[Sample], width: int = 1600) -> Image.Image:
             left += image.width + _GAP
         top += height + _GAP
     return sheet
+
+
+def _mark(image: Image.Image, boxes: np.ndarray) -> None:
+    draw = ImageDraw.Draw(image)
+    for number, (left, top, right, bottom) in enumerate(boxes[~np.isnan(boxes[:, 0])].tolist()):
+        # The last pixel of the ink, which the box ends behind.
+        corners = (
+            round(left),
+            round(top),
+            max(left, round(right) - 1),
+            max(top, round(bottom) - 1),
+        )
+        draw.rectangle(corners, outline=_MARKS[number % len(_MARKS)])

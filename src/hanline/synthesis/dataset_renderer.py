@@ -1,9 +1,9 @@
-"""Whole sets of texts drawn: which font draws which, in how many processes, into what bytes."""
+"""A renderer with its fonts and seed: texts to the samples of a dataset, in parallel."""
 
 import hashlib
 import io
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -11,34 +11,38 @@ import PIL
 from PIL import Image, ImageChops, features
 
 from hanline.errors import HanlineError
-from hanline.synthesis.base import MeasuringRenderer, Renderer
+from hanline.synthesis import base
+from hanline.synthesis.base import Renderer, Rendering
 from hanline.synthesis.fonts import Font, FontSet, find_fonts
 from hanline.system.parallel import ordered_map
 
-ImageFormat = Literal["png", "jpg"]
+FileFormat = Literal["png", "jpg"]
+
+_CHUNK = 256
+"""Samples that pass between processes at a time: enough to make the passing cheap."""
 
 
-def synthesis(
+def make_dataset_renderer(
     renderer: Renderer,
     fonts: str | Sequence[str],
     exclude_fonts: str | Sequence[str],
     min_font_coverage: float,
     characters: str,
-    image_format: ImageFormat,
+    image_format: FileFormat,
     jpeg_quality: int,
     seed: int,
     processes: int,
-) -> "Synthesis":
-    """Build a look from its settings; conf/synthesis says what each of them means.
+) -> "DatasetRenderer":
+    """Build a dataset renderer from its settings; ``conf/synthesis/default.yaml`` explains each.
 
     Args:
-        characters: what is to be drawn, which decides the fonts that are fit for it.
+        characters: those of the charset, which decide which fonts are taken.
 
     Raises:
-        HanlineError: a setting is out of bounds, or no font is fit.
+        HanlineError: a setting is out of bounds, or no font is found.
     """
     without = [exclude_fonts] if isinstance(exclude_fonts, str) else list(exclude_fonts)
-    return Synthesis(
+    return DatasetRenderer(
         renderer=renderer,
         fonts=find_fonts(fonts, characters, min_font_coverage, without),
         image_format=image_format,
@@ -49,141 +53,29 @@ def synthesis(
 
 
 @dataclass(frozen=True)
-class Sample:
-    """A drawn text.
+class RenderedSample:
+    """A rendered text.
 
     Attributes:
         image: an image file's bytes.
         label: the text.
+        width: of the image, in pixels.
+        boxes: where the characters are, as :attr:`hanline.synthesis.base.Rendering.boxes`.
     """
 
     image: bytes
     label: str
+    width: int
+    boxes: np.ndarray | None = field(compare=False)
+
+    @property
+    def positions(self) -> np.ndarray | None:
+        """As :func:`hanline.synthesis.base.positions`; None if they are unknown."""
+        return None if self.boxes is None else base.positions(self.boxes, self.width)
 
 
 @dataclass(frozen=True)
-class Synthesis:
-    """A look, with the fonts that it is drawn in.
-
-    Attributes:
-        renderer: draws one text.
-        fonts: what it draws with.
-        image_format: of the samples.
-        jpeg_quality: 1 to 95; unused for png.
-        seed: decides, with a text's place among the texts, its font and its look.
-        processes: how many draw, 0 being one for each CPU. No sample depends on it.
-    """
-
-    renderer: Renderer
-    fonts: FontSet
-    image_format: ImageFormat
-    jpeg_quality: int
-    seed: int
-    processes: int
-
-    def __post_init__(self) -> None:
-        if self.image_format not in ("png", "jpg"):
-            raise HanlineError(
-                f"synthesis.image_format is {self.image_format!r}: it takes png or jpg"
-            )
-        if not 1 <= self.jpeg_quality <= 95:
-            raise HanlineError(f"synthesis.jpeg_quality is {self.jpeg_quality}: it takes 1 to 95")
-        if self.processes < 0:
-            raise HanlineError(
-                f"synthesis.processes is {self.processes}: it takes a number of processes, or 0 "
-                "for one for each CPU"
-            )
-
-    def draw(
-        self,
-        texts: Sequence[str],
-        processes: int | None = None,
-        start: int = 0,
-        stop: int | None = None,
-    ) -> Iterator[list[Sample]]:
-        """Draw texts, in their order.
-
-        Args:
-            texts: what to draw; ``fonts.can_draw`` holds for each of them.
-            processes: how many draw; None takes the look's own number.
-            start, stop: which of the texts are drawn, None being their end. They look as if all
-                were drawn.
-
-        Yields:
-            The samples of ``texts[start:stop]``, a few hundred at a time.
-
-        Raises:
-            HanlineError: no font draws one of the texts.
-        """
-        draw = _Draw(self.renderer, self.image_format, self.jpeg_quality)
-        processes = self.processes if processes is None else processes
-        stop = len(texts) if stop is None else stop
-        return ordered_map(draw, self._chunks(texts, start, stop), processes)
-
-    def task(self, text: str, number: int) -> "Task":
-        """What there is to draw for the ``number``-th text: nothing of it depends on the others."""
-        return Task(text, self._font(text, number), _stable_number("look", self.seed, number))
-
-    def picture(self, task: "Task") -> Image.Image:
-        """Draw a text, as an image that no file format has touched."""
-        return self.renderer.render(task.text, task.font, task.seed)
-
-    def aspect(self, task: "Task") -> float:
-        """The width of a text's image as a multiple of its height, without drawing it.
-
-        Raises:
-            HanlineError: the renderer cannot tell.
-        """
-        if not isinstance(self.renderer, MeasuringRenderer):
-            raise HanlineError(
-                f"{type(self.renderer).__name__} cannot tell how wide a line will be before it is "
-                "drawn, which data=online needs where image.width is null: take synthesis=headline,"
-                " or set image.width"
-            )
-        return self.renderer.aspect(task.text, task.font, task.seed)
-
-    def digest_parts(self) -> dict[str, object]:
-        """What identifies the look, in JSON's types: two alike draw the same texts alike."""
-        return {
-            "renderer": _described(self.renderer),
-            "fonts": [[font.digest() for font in group] for group in self.fonts.groups],
-            "image_format": self.image_format,
-            "jpeg_quality": self.jpeg_quality,
-            "seed": self.seed,
-        }
-
-    def _chunks(self, texts: Sequence[str], start: int, stop: int) -> Iterator[list["Task"]]:
-        for first in range(start, stop, _CHUNK):
-            numbers = range(first, min(first + _CHUNK, stop))
-            yield [self.task(texts[i], i) for i in numbers]
-
-    def _font(self, text: str, number: int) -> Font:
-        font = self.fonts.choose(text, _stable_number("font", self.seed, number))
-        if font is None:
-            undrawn = [c for c in dict.fromkeys(text) if not self.fonts.can_draw(c)]
-            lack = f"none has {''.join(undrawn)!r}" if undrawn else "each lacks one of its letters"
-            raise HanlineError(
-                f"no font draws {text!r}: {lack}. Leave the text out, or name a font that has "
-                f"all of it in synthesis.fonts (now: {', '.join(font.name for font in self.fonts)})"
-            )
-        return font
-
-
-def libraries() -> dict[str, str | None]:
-    """The versions of what draws: with others, the pictures may be others."""
-    return {
-        "numpy": np.__version__,
-        "pillow": PIL.__version__,
-        "freetype": features.version("freetype2"),
-    }
-
-
-# Samples that pass between processes at a time: enough to make the passing cheap.
-_CHUNK = 256
-
-
-@dataclass(frozen=True)
-class Task:
+class RenderTask:
     """A text with all that decides its picture."""
 
     text: str
@@ -192,28 +84,144 @@ class Task:
 
 
 @dataclass(frozen=True)
-class _Draw:
-    """What a worker does; pickled anew with every chunk, so it holds nothing large."""
+class DatasetRenderer:
+    """A renderer with the fonts and the seed of a dataset.
+
+    Attributes:
+        renderer: renders one text.
+        fonts: the fonts that it may use.
+        image_format: the files of the samples.
+        jpeg_quality: 1 to 95; unused for png.
+        seed: decides, with a text's number, its font and its picture.
+        processes: how many render; 0 for one per CPU. Samples do not depend on it.
+
+    Raises:
+        HanlineError: a setting is out of bounds.
+    """
 
     renderer: Renderer
-    image_format: ImageFormat
+    fonts: FontSet
+    image_format: FileFormat
+    jpeg_quality: int
+    seed: int
+    processes: int
+
+    def __post_init__(self) -> None:
+        if self.image_format not in ("png", "jpg"):
+            raise HanlineError(f"synthesis.image_format={self.image_format!r}: expected png or jpg")
+        if not 1 <= self.jpeg_quality <= 95:
+            raise HanlineError(
+                f"synthesis.jpeg_quality={self.jpeg_quality}: expected a number from 1 to 95"
+            )
+        if self.processes < 0:
+            raise HanlineError(
+                f"synthesis.processes={self.processes}: expected a number from 0. Set it to 0 for "
+                "one process per CPU"
+            )
+
+    def draw(
+        self,
+        texts: Sequence[str],
+        processes: int | None = None,
+        start: int = 0,
+        stop: int | None = None,
+    ) -> Iterator[list[RenderedSample]]:
+        """Render texts, in their order.
+
+        Args:
+            texts: ``fonts.can_draw`` is true for each of them.
+            processes: how many render; None takes :attr:`processes`.
+            start, stop: which of the texts are rendered; None is the end of the texts. The samples
+                are the same as if all were rendered.
+
+        Yields:
+            The samples of ``texts[start:stop]``, a few hundred at a time.
+
+        Raises:
+            HanlineError: no font has all characters of a text.
+        """
+        draw = _Draw(self.renderer, self.image_format, self.jpeg_quality)
+        processes = self.processes if processes is None else processes
+        stop = len(texts) if stop is None else stop
+        return ordered_map(draw, self._chunks(texts, start, stop), processes)
+
+    def task(self, text: str, number: int) -> RenderTask:
+        """Return what decides the picture of the ``number``-th text; other texts do not."""
+        return RenderTask(text, self._font(text, number), _stable_number("look", self.seed, number))
+
+    def rendering(self, task: RenderTask) -> Rendering:
+        """Render a text, without a file format's losses."""
+        return self.renderer.draw(task.text, task.font, task.seed)
+
+    def picture(self, task: RenderTask) -> Image.Image:
+        """Render a text; return the picture only."""
+        return self.renderer.render(task.text, task.font, task.seed)
+
+    def aspect(self, task: RenderTask) -> float:
+        """Return width / height of a text's picture."""
+        return self.renderer.aspect(task.text, task.font, task.seed)
+
+    def digest_parts(self) -> dict[str, object]:
+        """Return what identifies the pictures, in JSON's types: equal parts give equal pictures."""
+        return {
+            "renderer": base.identity(self.renderer),
+            "fonts": [[font.digest() for font in group] for group in self.fonts.groups],
+            "image_format": self.image_format,
+            "jpeg_quality": self.jpeg_quality,
+            "seed": self.seed,
+        }
+
+    def _chunks(self, texts: Sequence[str], start: int, stop: int) -> Iterator[list[RenderTask]]:
+        for first in range(start, stop, _CHUNK):
+            numbers = range(first, min(first + _CHUNK, stop))
+            yield [self.task(texts[i], i) for i in numbers]
+
+    def _font(self, text: str, number: int) -> Font:
+        font = self.fonts.choose(text, _stable_number("font", self.seed, number))
+        if font is None:
+            missing = [c for c in dict.fromkeys(text) if not self.fonts.can_draw(c)]
+            lack = f"none has {''.join(missing)!r}" if missing else "each lacks one character"
+            raise HanlineError(
+                f"synthesis.fonts: expected a font with all characters of {text!r}; {lack} "
+                f"({', '.join(font.name for font in self.fonts)}). Add a font, or leave out the "
+                "text"
+            )
+        return font
+
+
+def libraries() -> dict[str, str | None]:
+    """Return the versions of the libraries on which the pictures depend."""
+    return {
+        "numpy": np.__version__,
+        "pillow": PIL.__version__,
+        "freetype": features.version("freetype2"),
+    }
+
+
+@dataclass(frozen=True)
+class _Draw:
+    """What a worker does; it is pickled with every chunk, so it holds nothing large."""
+
+    renderer: Renderer
+    image_format: FileFormat
     jpeg_quality: int
 
-    def __call__(self, tasks: list[Task]) -> list[Sample]:
+    def __call__(self, tasks: list[RenderTask]) -> list[RenderedSample]:
         return [self._sample(task) for task in tasks]
 
-    def _sample(self, task: Task) -> Sample:
-        image = self.renderer.render(task.text, task.font, task.seed)
+    def _sample(self, task: RenderTask) -> RenderedSample:
+        rendering = self.renderer.draw(task.text, task.font, task.seed)
+        image = _reduce_to_grey(rendering.image)
         file = io.BytesIO()
         if self.image_format == "png":
-            _grey_if_it_can_be(image).save(file, "PNG", compress_level=1)
+            image.save(file, "PNG", compress_level=1)
         else:
-            _grey_if_it_can_be(image).save(file, "JPEG", quality=self.jpeg_quality)
-        return Sample(file.getvalue(), task.text)
+            image.save(file, "JPEG", quality=self.jpeg_quality)
+        return RenderedSample(file.getvalue(), task.text, image.width, rendering.boxes)
 
 
-def _grey_if_it_can_be(image: Image.Image) -> Image.Image:
-    """The image in one channel where its three are alike: half the size and half the time."""
+def _reduce_to_grey(image: Image.Image) -> Image.Image:
+    """Return the image in one channel if its three are equal: half the size, half the time."""
     if image.mode != "RGB":
         return image
     red, green, blue = image.split()
@@ -222,18 +230,6 @@ def _grey_if_it_can_be(image: Image.Image) -> Image.Image:
 
 
 def _stable_number(what: str, seed: int, number: int) -> int:
-    """64 random bits, the same on every machine and in every process."""
+    """Return 64 random bits, the same on every machine and in every process."""
     digest = hashlib.blake2b(f"{what} {seed} {number}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big")
-
-
-def _described(value: object) -> object:
-    """A setting in JSON's types; a renderer as its class and its settings."""
-    if isinstance(value, Mapping):
-        return {str(key): _described(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_described(item) for item in value]
-    if hasattr(value, "render"):
-        settings = {name: _described(item) for name, item in vars(value).items()}
-        return {"class": type(value).__name__} | settings
-    return value

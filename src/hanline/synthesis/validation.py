@@ -1,21 +1,21 @@
-"""Settings that are drawn anew for each image from a range."""
+"""Checks of a renderer's settings."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from PIL import ImageColor
 
 from hanline.errors import HanlineError
 
 Range = Sequence[float]
-"""The least and the most; both alike for a fixed value."""
+"""[least, most]: a value between the two is chosen for each image."""
 
 
 def check_range(name: str, value: Range, least: float, most: float = math.inf) -> None:
-    """Refuse what is no range within bounds.
+    """Refuse what is not a range within bounds.
 
     Raises:
-        HanlineError: the message has the setting's name under ``synthesis.renderer``.
+        HanlineError: it names the key ``renderer.<name>``.
     """
     if (
         not isinstance(value, Sequence)
@@ -23,8 +23,8 @@ def check_range(name: str, value: Range, least: float, most: float = math.inf) -
         or not least <= value[0] <= value[1] <= most
     ):
         raise HanlineError(
-            f"synthesis.renderer.{name} is {value}: it takes [least, most], "
-            f"two numbers {_bounds(least, most)}"
+            f"renderer.{name}={value}: expected [least, most], two numbers "
+            f"{_bounds(least, most)}, the smaller one first"
         )
 
 
@@ -32,19 +32,17 @@ def check_number(name: str, value: float, least: float, most: float = math.inf) 
     """Refuse a number out of bounds.
 
     Raises:
-        HanlineError: the message has the setting's name under ``synthesis.renderer``.
+        HanlineError: it names the key ``renderer.<name>``.
     """
     if not least <= value <= most:
-        raise HanlineError(
-            f"synthesis.renderer.{name} is {value}: it takes a number {_bounds(least, most)}"
-        )
+        raise HanlineError(f"renderer.{name}={value}: expected a number {_bounds(least, most)}")
 
 
 def check_colors(name: str, value: Sequence[str]) -> None:
-    """Refuse what is no pair of colours.
+    """Refuse what is not a pair of colors.
 
     Raises:
-        HanlineError: the message has the setting's name under ``synthesis.renderer``.
+        HanlineError: it names the key ``renderer.<name>``.
     """
     try:
         opaque = [len(ImageColor.getrgb(color)) == 3 for color in value]
@@ -52,10 +50,24 @@ def check_colors(name: str, value: Sequence[str]) -> None:
         opaque = []
     if opaque != [True, True]:
         raise HanlineError(
-            f"synthesis.renderer.{name} is {value!r}: it takes [from, to], two colours such as "
-            "'#EEEEEE' or 'black'"
+            f"renderer.{name}={value!r}: expected [from, to], two opaque colors. "
+            "Write them as '#EEEEEE' or 'black'"
+        )
+
+
+def check_weights(name: str, value: Mapping[str, float], known: Sequence[str]) -> None:
+    """Refuse weights of unknown things, and weights that choose nothing.
+
+    Raises:
+        HanlineError: it names the key ``renderer.<name>``.
+    """
+    weights = value.values()
+    if value.keys() - set(known) or not any(weights) or min(weights) < 0:
+        raise HanlineError(
+            f"renderer.{name}={dict(value)}: expected numbers from 0, one of them above 0, for "
+            f"some of {', '.join(known)}"
         )
 
 
 def _bounds(least: float, most: float) -> str:
-    return f"of at least {least}" if most == math.inf else f"from {least} to {most}"
+    return f"from {least}" if most == math.inf else f"from {least} to {most}"

@@ -1,9 +1,13 @@
 """Files that appear whole or not at all."""
 
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+# On Windows a file that another program reads cannot be replaced; readers are soon done.
+_SECONDS_TO_REPLACE = 20.0
 
 
 @contextmanager
@@ -18,7 +22,7 @@ def replacing(path: Path) -> Iterator[Path]:
     aside = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
     try:
         yield aside
-        aside.replace(path)
+        _replace(aside, path)
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
@@ -34,3 +38,15 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write a file; it appears whole or not at all."""
     with replacing(path) as aside:
         aside.write_bytes(content)
+
+
+def _replace(aside: Path, path: Path) -> None:
+    until = time.monotonic() + _SECONDS_TO_REPLACE
+    while True:
+        try:
+            aside.replace(path)
+            return
+        except PermissionError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.2)

@@ -8,9 +8,11 @@ from importlib import resources
 from pathlib import Path
 
 from hanline.errors import HanlineError
-from hanline.text.cleaning import normalize
+from hanline.text.crawled import FOLDER_VARIABLE, headlines_file
+from hanline.text.normalization import normalize
 
 EMBEDDED = "embedded"
+CRAWLED = "crawled"
 _EMBEDDED_FILE = Path(str(resources.files("hanline.text"))) / "corpora" / "headlines.txt"
 
 
@@ -22,12 +24,15 @@ class Texts:
         train: the texts for training.
         validation: the texts for validation, from other headlines than those for training.
         train_words: the words that those for training are made of, in the corpus's order.
+        min_words, max_words: how many words a text has.
         dropped: how many words were left out, by reason.
     """
 
     train: list[str]
     validation: list[str]
     train_words: list[str] = field(default_factory=list)
+    min_words: int = 1
+    max_words: int = 1
     dropped: Counter[str] = field(default_factory=Counter)
 
 
@@ -143,6 +148,8 @@ class Corpus:
                 validation_lines, validation_count, repeat=False, dropped=dropped, part="validation"
             ),
             train_words=[word for line in train_lines for word in line],
+            min_words=self.min_words,
+            max_words=self.max_words,
             dropped=dropped,
         )
         for part, found in (("training", texts.train), ("validation", texts.validation)):
@@ -242,6 +249,13 @@ def read_headlines(files: Sequence[str]) -> Iterator[str]:
 def _text_files(name: str) -> list[Path]:
     if name == EMBEDDED:
         return [_EMBEDDED_FILE]
+    if name == CRAWLED:
+        if not headlines_file().is_file():
+            raise HanlineError(
+                f"corpus.files=crawled: expected crawled headlines in {headlines_file()}. Run the "
+                f"crawler (docs/crawler.md), or set {FOLDER_VARIABLE} to the folder that it writes."
+            )
+        return [headlines_file()]
     path = Path(name)
     if not path.is_dir():
         return [path]

@@ -23,13 +23,13 @@ class TextGenerator:
         weights: how much of the words is of each of :data:`KINDS`, in any measure: ``corpus``,
             ``random`` (syllables, Hanja and signs of the charset, all alike often), ``numbers``
             (with their signs and units), ``latin`` (letters, as names and abbreviations have them).
-        min_words, max_words: the words of a text.
+        min_words, max_words: how many words a text has, as
+            :class:`~hanline.text.corpus.Texts` has it.
         max_length: the most characters in a text.
         seed: decides everything.
 
     Raises:
-        HanlineError: a weight is unknown or negative, nothing of a kind can be drawn, or there is
-            no such number of words.
+        HanlineError: a weight is unknown or negative, or nothing of a kind can be rendered.
     """
 
     def __init__(
@@ -45,18 +45,8 @@ class TextGenerator:
     ) -> None:
         if set(weights) != set(KINDS) or min(weights.values()) < 0 or not any(weights.values()):
             raise HanlineError(
-                f"data.texts is {dict(weights)}: it takes a weight of at least 0 for each of "
+                f"data.train.texts is {dict(weights)}: it takes a weight of at least 0 for each of "
                 f"{', '.join(KINDS)}, not all of them 0"
-            )
-        if not 1 <= min_words <= max_words:
-            raise HanlineError(
-                f"data.min_words is {min_words} and data.max_words {max_words}: a text has at "
-                "least one word, and no fewer at most than at least"
-            )
-        if max_words > 1 and " " not in charset:
-            raise HanlineError(
-                f"data.max_words is {max_words}, but the charset has no space to stand between "
-                "words: set it to 1, or take a charset with a space"
             )
         drawable = [c for c in charset.characters if not c.isspace() and can_draw(c)]
         self.words = [word for word in words if len(word) <= max_length]
@@ -75,8 +65,8 @@ class TextGenerator:
         self._known = set(drawable)
         if weights["corpus"] and not self.words:
             raise HanlineError(
-                f"data.texts.corpus is {weights['corpus']}, but the corpus has no word of at most "
-                f"{max_length} characters: set it to 0, or max_label_length higher"
+                f"data.train.texts.corpus is {weights['corpus']}, but the corpus has no word of at "
+                f"most {max_length} characters: set it to 0, or max_label_length higher"
             )
         for kind, members in (
             ("random", self._syllables or self._signs),
@@ -85,8 +75,8 @@ class TextGenerator:
         ):
             if weights[kind] and not members:
                 raise HanlineError(
-                    f"data.texts.{kind} is {weights[kind]}, but no font draws such characters of "
-                    "the charset: set it to 0"
+                    f"data.train.texts.{kind} is {weights[kind]}, but no font draws such "
+                    "characters of the charset: set it to 0"
                 )
 
     def text(self, number: int) -> str:

@@ -15,8 +15,10 @@ CHANGEABLE = (
     *("trainer.max_steps", "trainer.val_check_interval", "trainer.log_every_n_steps"),
     *("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy"),
     *("trainer.precision", "data.num_workers", "data.cache_pixels"),
-    *("data.train_dir", "data.validation_dir", "data.rendered_dir"),
+    *("data.train.dir", "data.validation.dir", "data.rendered_dir"),
 )
+
+TARGET = "._target_"
 
 
 def permitted_changes(overrides: Sequence[str], checkpoint: Path) -> tuple[set[str], set[str]]:
@@ -39,6 +41,8 @@ def permitted_changes(overrides: Sequence[str], checkpoint: Path) -> tuple[set[s
             changed.add(key)
         elif key.startswith("callbacks.") and key.count(".") == 1 and override.is_delete():
             left_out.add(key.removeprefix("callbacks."))
+        elif key.endswith(TARGET) and not override.is_delete():
+            continue  # said_targets() has it
         elif key != "resume":
             raise HanlineError(
                 f"{key} cannot change in a run that is resumed, which goes on with its own "
@@ -47,6 +51,37 @@ def permitted_changes(overrides: Sequence[str], checkpoint: Path) -> tuple[set[s
                 f"otherwise, from these weights, start a new run with finetune_from={checkpoint}"
             )
     return changed, left_out
+
+
+def said_targets(overrides: Sequence[str]) -> dict[str, str]:
+    """Return the targets that the command line repeats, by the key of what they build.
+
+    So a user vouches for code of their own, which the run's config.yaml alone cannot name.
+    """
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    return {
+        override.key_or_group.removesuffix(TARGET): str(override.value())
+        for override in parsed
+        if override.key_or_group.endswith(TARGET) and not override.is_delete()
+    }
+
+
+def check_said(said: Mapping[str, str], settings: Mapping[str, Any]) -> None:
+    """Refuse a target on the command line that is not the one with which the run was started.
+
+    Raises:
+        HanlineError: the run has another target there, or none.
+    """
+    for key, target in said.items():
+        node: Any = settings
+        for part in key.split("."):
+            node = node.get(part) if isinstance(node, Mapping) else None
+        former = node.get("_target_") if isinstance(node, Mapping) else None
+        if former != target:
+            raise HanlineError(
+                f"{key}{TARGET}={target}: expected {former}, as the run has it. A resumed run goes "
+                "on with its own settings: leave it out"
+            )
 
 
 def relocated(settings: Any, former: str, now: str) -> Any:

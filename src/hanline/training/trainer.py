@@ -8,7 +8,7 @@ from typing import Literal
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import Logger
 
-from hanline.models.precision import Precision, best_precision
+from hanline.models.precision import Precision, best_precision, check_precision
 from hanline.training.callbacks.checkpoints import LastValidation
 from hanline.training.run_summary import LabelCheck
 
@@ -35,11 +35,16 @@ def make_trainer(
 
     Args:
         run_dir: where the run writes.
+
+    Raises:
+        HanlineError: the hardware does not have the precision.
     """
     reason = "as trainer.precision says"
     if precision == "auto":
         precision, why = best_precision(accelerator)
         reason = f"since {why}"
+    elif warning := check_precision("trainer.precision", precision, accelerator):
+        logger.warning(warning)
     logger.info("precision: %s, %s", precision, reason)
     return pl.Trainer(
         default_root_dir=run_dir,

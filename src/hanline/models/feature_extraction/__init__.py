@@ -1,1 +1,1 @@
-"""Feature extraction: (B, C, H, W) → (B, T, D), the height averaged away."""
+"""Feature extraction: map (B, C, H, W) to (B, T, D), the mean over the height."""

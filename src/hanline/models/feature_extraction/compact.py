@@ -9,10 +9,10 @@ from hanline.models.stage import Stage
 
 
 class Compact(Stage):
-    """A small residual network that trains in minutes on a processor.
+    """Extract features with a small residual network that trains in minutes on a processor.
 
-    The first convolution already halves the image, where half of a usual network's work would be
-    spent on few channels. After the second stage only the height is halved: a step is 4 pixels.
+    The first convolution halves the image. A usual network spends half of its work there, on few
+    channels. After the second stage only the height is halved: a time step is 4 pixels wide.
 
     Args:
         in_channels: channels of the images.
@@ -24,8 +24,8 @@ class Compact(Stage):
         super().__init__()
         if len(blocks) != len(channels) - 1:
             raise HanlineError(
-                f"model.feature_extraction has {len(channels)} channels and {len(blocks)} blocks: "
-                "compact needs one number of blocks for each entry of channels after the first"
+                f"model.feature_extraction.blocks={list(blocks)}: expected {len(channels) - 1} "
+                "numbers, one for each entry of channels after the first"
             )
         self.out_channels = channels[-1]
         layers: list[nn.Module] = [normalized_convolution(in_channels, channels[0], stride=2)]
@@ -42,7 +42,7 @@ class Compact(Stage):
 
 
 class Residual(nn.Module):
-    """Two convolutions around which the input passes: (B, C, H, W) → the same."""
+    """Add the input to two convolutions of it; the shape (B, C, H, W) stays."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

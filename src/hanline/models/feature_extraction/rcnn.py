@@ -6,7 +6,7 @@ from hanline.models.stage import Stage
 
 
 class RCNN(Stage):
-    """Gated recurrent convolutions.
+    """Extract features with gated recurrent convolutions.
 
     From Wang and Hu, "Gated Recurrent Convolution Neural Network for OCR", NIPS 2017, as DTRB has
     them. T is width/4 + 1.
@@ -14,14 +14,14 @@ class RCNN(Stage):
     Args:
         in_channels: channels of the images.
         out_channels: D, the width of the last layer; the first have an eighth of it, rounded down.
-        iterations: how often each recurrent convolution runs over its own output.
+        iterations: how many times each recurrent convolution runs over its own output.
     """
 
     def __init__(self, in_channels: int, out_channels: int, iterations: int) -> None:
         super().__init__()
         if out_channels < 8:
             raise HanlineError(
-                f"model.feature_extraction.out_channels is {out_channels}: rcnn needs at least 8"
+                f"model.feature_extraction.out_channels={out_channels}: expected at least 8"
             )
         self.out_channels = out_channels
         eighth, quarter, half = out_channels // 8, out_channels // 4, out_channels // 2
@@ -46,9 +46,9 @@ class RCNN(Stage):
 
 
 class GatedRecurrentConvolution(nn.Module):
-    """A convolution that looks again at its own output, through a gate: (B, C, H, W) → same H, W.
+    """Convolve an input, then its own output several times through a gate; H and W stay.
 
-    The feed-forward terms do not change from one iteration to the next and are computed once.
+    The feed-forward terms are the same in each iteration and are computed once.
     """
 
     def __init__(self, in_channels: int, out_channels: int, iterations: int) -> None:
@@ -70,7 +70,7 @@ class GatedRecurrentConvolution(nn.Module):
 
 
 class GatedIteration(nn.Module):
-    """One iteration's own normalisations; the convolutions are shared by all."""
+    """Hold the normalizations of one iteration; all iterations share the convolutions."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

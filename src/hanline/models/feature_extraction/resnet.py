@@ -6,7 +6,7 @@ from hanline.models.stage import Stage
 
 
 class ResNet(Stage):
-    """A residual network of 29 convolutions.
+    """Extract features with a residual network of 29 convolutions.
 
     From Cheng et al., "Focusing Attention: Towards Accurate Text Recognition in Natural Images",
     ICCV 2017, as DTRB has it. T is width/4 + 1.
@@ -21,11 +21,11 @@ class ResNet(Stage):
         super().__init__()
         if out_channels < 16:
             raise HanlineError(
-                f"model.feature_extraction.out_channels is {out_channels}: resnet needs at least 16"
+                f"model.feature_extraction.out_channels={out_channels}: expected at least 16"
             )
         self.out_channels = out_channels
         eighth, quarter, half = out_channels // 8, out_channels // 4, out_channels // 2
-        # Height is halved at every pooling; width only at the first two, since it is the text's.
+        # Every pooling halves the height. Only the first two halve the width, which is the text's.
         self.layers = nn.Sequential(
             convolution(in_channels, eighth // 2),
             convolution(eighth // 2, eighth),
@@ -48,7 +48,7 @@ class ResNet(Stage):
 
 
 def residual_stage(in_channels: int, out_channels: int, blocks: int) -> nn.Sequential:
-    """Residual blocks and the convolution that closes them."""
+    """Return residual blocks and the convolution that follows them."""
     return nn.Sequential(
         *residual_blocks(in_channels, out_channels, blocks),
         convolution(out_channels, out_channels),
@@ -61,7 +61,7 @@ def residual_blocks(in_channels: int, out_channels: int, blocks: int) -> list["R
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions around which the input passes, projected where the width changes."""
+    """Add the input, projected if the width changes, to two convolutions of it."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -90,7 +90,7 @@ def convolution(
     stride: int | tuple[int, int] = 1,
     padding: int | tuple[int, int] = 1,
 ) -> nn.Sequential:
-    """A convolution, its normalisation and its activation."""
+    """Return a convolution, its normalization and its activation."""
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, bias=False),
         nn.BatchNorm2d(out_channels),

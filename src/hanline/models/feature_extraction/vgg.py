@@ -5,7 +5,7 @@ from hanline.models.stage import Stage
 
 
 class VGG(Stage):
-    """The convolutions of CRNN.
+    """Extract features with the convolutions of CRNN.
 
     From Shi et al., "An End-to-End Trainable Neural Network for Image-based Sequence Recognition",
     TPAMI 2017, as DTRB has them. T is width/4 − 1.
@@ -19,7 +19,7 @@ class VGG(Stage):
         super().__init__()
         if out_channels < 8:
             raise HanlineError(
-                f"model.feature_extraction.out_channels is {out_channels}: vgg needs at least 8"
+                f"model.feature_extraction.out_channels={out_channels}: expected at least 8"
             )
         self.out_channels = out_channels
         eighth, quarter, half = out_channels // 8, out_channels // 4, out_channels // 2

@@ -1,1 +1,1 @@
-"""Prediction: features (B, T, D') → texts, with the loss that teaches it."""
+"""Prediction: map features (B, T, D') to texts, and own the loss."""

@@ -2,6 +2,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hanline.models.guidance import Guidance, letter_spans
 from hanline.models.stage import Prediction
 from hanline.text.charset import Charset
 
@@ -9,7 +10,7 @@ GO, END = 0, 1
 
 
 class AttentionPrediction(Prediction):
-    """A decoder that writes one character a step and looks along the line for the next.
+    """Write one character a step, and look along the line for the next.
 
     From Shi et al., "Robust Scene Text Recognition with Automatic Rectification" (RARE), CVPR 2016,
     as DTRB has it. Class 0 is the start of a text, class 1 its end, the charset's characters follow
@@ -60,28 +61,54 @@ class AttentionPrediction(Prediction):
                 break
         return torch.stack(scores, dim=1)
 
-    def teacher_forced(self, features: Tensor, characters: Tensor) -> Tensor:
-        """Scores (B, steps, classes) when the character before is always the right one.
+    def teacher_forced(self, features: Tensor, characters: Tensor) -> tuple[Tensor, Tensor]:
+        """Write texts when the character before is always the right one.
 
         Args:
             features: (B, T, D').
             characters: int64 (B, steps): the class before each step, GO first.
+
+        Returns:
+            Scores (B, steps, classes), and the weights (B, steps, T) with which each step looked
+            at the features.
         """
         keys = self.cell.key(features)
         state = self.cell.initial_state(features)
         embedded = self.cell.character(characters)
-        hidden = []
+        hidden, weights = [], []
         for step in range(characters.shape[1]):
-            state = self.cell(embedded[:, step], features, keys, state)
+            weights.append(self.cell.attend(keys, state[0]))
+            state = self.cell.write(embedded[:, step], features, weights[-1], state)
             hidden.append(state[0])
         scores: Tensor = self.generator(torch.stack(hidden, dim=1))
-        return scores
+        return scores, torch.cat(weights, dim=2).transpose(1, 2)
 
     def losses(self, features: Tensor, labels: list[str]) -> tuple[Tensor, Tensor]:
-        """The cross-entropy of each label's characters and end, teacher-forced, and their number.
+        """Return the cross-entropy of each label's characters and end, and their number.
 
-        Steps past the end of the longest label cannot count, so they are not taken.
+        The decoder is teacher-forced. It takes no step past the end of the longest label.
         """
+        return self._losses(features, labels)[:2]
+
+    def loss(self, features: Tensor, labels: list[str], guidance: Guidance | None = None) -> Tensor:
+        """Return the mean loss of a batch, a scalar.
+
+        If ``guidance`` has positions, the negative logarithm of the attention that each step pays
+        to the place of its own letter is added.
+        """
+        losses, counts, weights = self._losses(features, labels)
+        loss = losses.sum() / counts.sum()
+        if guidance is None or not guidance.aligns:
+            return loss
+        steps, length = weights.shape[1], weights.shape[2]
+        spans = letter_spans(guidance.positions, steps, length).to(weights.device)
+        known = spans.any(dim=2)
+        if not bool(known.any()):
+            return loss
+        within = weights.where(spans, 0.0).sum(dim=2)[known]
+        return loss - guidance.align_weight * within.clamp_min(1e-6).log().mean()
+
+    def _losses(self, features: Tensor, labels: list[str]) -> tuple[Tensor, Tensor, Tensor]:
         index = self.charset.index
         longest = max(map(len, labels))
         classes = torch.full((len(labels), longest + 2), GO)
@@ -91,22 +118,24 @@ class AttentionPrediction(Prediction):
             )
             row[len(label) + 1] = END
         classes = classes.to(features.device)
-        scores = self.teacher_forced(features, classes[:, :-1])
+        scores, weights = self.teacher_forced(features, classes[:, :-1])
         targets = classes[:, 1:]
         losses = F.cross_entropy(
             scores.flatten(0, 1).float(), targets.flatten(), ignore_index=GO, reduction="none"
         )
-        return losses.view_as(targets).sum(dim=1), (targets != GO).sum(dim=1)
+        return losses.view_as(targets).sum(dim=1), (targets != GO).sum(dim=1), weights
 
     def decode(self, scores: Tensor) -> tuple[list[str], list[float]]:
-        """Scores (B, steps, classes) → texts up to their end, and the product of the
-        probabilities of their characters."""
+        """Decode scores (B, steps, classes) to B texts and their confidences.
+
+        A confidence is the product of the probabilities of the text's characters.
+        """
         probabilities, classes = scores.float().softmax(dim=2).max(dim=2)
         going = (classes == END).cumsum(dim=1) == 0
-        # The last step is there to end a text, not to lengthen it.
+        # The last step can only end a text.
         going[:, self.steps - 1 :] = False
         confidences = probabilities.where(going, 1.0).prod(dim=1)
-        # A text that ends at once has no character to be sure of.
+        # An empty text has no character, and so no confidence.
         confidences = confidences.where(going[:, 0], 0.0)
         characters = self.charset.characters
         texts = [
@@ -119,10 +148,10 @@ class AttentionPrediction(Prediction):
 
 
 class AttentionCell(nn.Module):
-    """One step of the decoder: additive attention over the line, then an LSTM cell.
+    """Take one step of the decoder: additive attention over the line, then an LSTM cell.
 
-    The input of the LSTM is what attention found beside the character before. The character's part
-    of its input weights is kept as an embedding: a one-hot product would pick the same row.
+    The LSTM's input is the attended feature and the character before. The character's part of the
+    input weights is an embedding, since a one-hot product picks a row.
     """
 
     def __init__(self, in_channels: int, hidden_size: int, classes: int) -> None:
@@ -149,9 +178,19 @@ class AttentionCell(nn.Module):
             keys: (B, T, hidden_size), ``self.key(features)``, the same in every step.
             state: hidden and cell state, (B, hidden_size) each.
         """
-        hidden, cell = state
+        return self.write(character, features, self.attend(keys, state[0]), state)
+
+    def attend(self, keys: Tensor, hidden: Tensor) -> Tensor:
+        """Return the weights (B, T, 1) with which the next step looks at the features."""
         energy = self.score(torch.tanh(keys + self.query(hidden).unsqueeze(1)))
-        weights = energy.softmax(dim=1)
+        weights: Tensor = energy.softmax(dim=1)
+        return weights
+
+    def write(
+        self, character: Tensor, features: Tensor, weights: Tensor, state: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Return the state after a step that looks at the features with given weights."""
+        hidden, cell = state
         context = torch.bmm(weights.transpose(1, 2), features).squeeze(1)
         gates = self.context(context) + self.hidden(hidden) + character
         input_gate, forget_gate, candidate, output_gate = gates.chunk(4, dim=1)

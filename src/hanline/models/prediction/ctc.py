@@ -1,23 +1,28 @@
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hanline.models.guidance import Guidance, letter_steps
 from hanline.models.prediction.ctc_loss import BLANK, ctc_losses
 from hanline.models.stage import Prediction
 from hanline.text.charset import Charset
+
+# Scores that are computed at a time when a processor reads: they stay in its cache.
+_SCORES_AT_A_TIME = 400_000
 
 
 class CTCPrediction(Prediction):
     """One class a step, with a blank between characters.
 
-    From Graves et al., "Connectionist Temporal Classification", ICML 2006. Class 0 is the blank,
-    the charset's characters follow from 1.
+    From Graves et al., "Connectionist Temporal Classification", ICML 2006. Class 0 is the blank.
+    The charset's characters follow from 1.
 
     Args:
         in_channels: D', the width of the features.
         charset: the characters, in the order of their classes.
-        max_label_length: unused here: CTC writes as many characters as it has steps for.
+        max_label_length: unused here: CTC writes at most one character per step.
     """
 
     class_tensors = ("linear.weight", "linear.bias")
@@ -30,45 +35,68 @@ class CTCPrediction(Prediction):
         self.linear = nn.Linear(in_channels, self.out_channels)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Features (B, T, D') → scores (B, T, classes)."""
+        """Map features (B, T, D') to scores (B, T, classes)."""
         scores: Tensor = self.linear(features)
         return scores
 
     def losses(self, features: Tensor, labels: list[str]) -> tuple[Tensor, Tensor]:
-        """Each label's loss per character, which counts as one.
+        """Return each label's loss per character, which counts as one part.
 
-        A label that is longer than the features have steps for cannot be aligned and counts 0.
+        The loss of a label that is longer than the features have steps for is 0.
         """
-        index, first = self.charset.index, self.special_classes
-        classes = [[index[c] + first for c in label] for label in labels]
-        lengths = torch.tensor([max(1, len(label)) for label in labels], device=features.device)
-        losses = ctc_losses(self(features), classes) / lengths
-        return losses, torch.ones_like(lengths)
+        return _per_character(self(features), self._classes(labels))
+
+    def loss(self, features: Tensor, labels: list[str], guidance: Guidance | None = None) -> Tensor:
+        """Return the mean loss of a batch, a scalar.
+
+        If ``guidance`` has positions, the cross-entropy of the class under each letter's middle is
+        added. Without it, CTC spends its first steps learning to write nothing but blanks.
+        """
+        classes = self._classes(labels)
+        guidance = guidance or Guidance()
+        linear: Tensor = self.linear.weight
+        shift: Tensor = self.linear.bias
+        if guidance.sampled_classes is not None:
+            chosen, correction = _sampled(classes, self.out_channels, guidance.sampled_classes)
+            place = {c: i for i, c in enumerate(chosen.tolist())}
+            classes = [[place[c] for c in label] for label in classes]
+            chosen = chosen.to(features.device)
+            linear, shift = linear[chosen], shift[chosen] + correction.to(shift)
+        losses, counts = _per_character(F.linear(features, linear, shift), classes)
+        loss = losses.sum() / counts.sum()
+        if guidance.aligns:
+            loss = loss + guidance.align_weight * _alignment(
+                features, linear, shift, classes, guidance
+            )
+        return loss
 
     def count_unalignable(self, label_lengths: Mapping[tuple[int, int], int], steps: int) -> int:
-        """How many labels have more characters, with a blank between equal ones, than steps."""
+        """Count the labels with more characters than steps, a blank between equal ones included."""
         return sum(
             count for (length, repeats), count in label_lengths.items() if length + repeats > steps
         )
 
     def decode(self, scores: Tensor) -> tuple[list[str], list[float]]:
-        """Scores (B, T, classes) → the best path's texts, and the product of its probabilities."""
+        """Decode scores (B, T, classes) to the best paths' texts and the paths' probabilities."""
         return self._written(*_best(scores.detach()))
 
     def read(self, features: Tensor) -> tuple[list[str], list[float]]:
-        """Features (B, T, D') → B texts and their confidences, between 0 and 1."""
+        """Read features (B, T, D'): return B texts and their confidences, between 0 and 1."""
         if features.device.type != "cpu":
             return super().read(features)
-        # A step has thousands of scores: those of some steps at a time stay in a processor's cache.
-        steps = features.flatten(0, 1).split(max(1, _SCORES // self.out_channels))
-        pieces = [_best(self(some).detach()) for some in steps]
+        steps = features.flatten(0, 1).split(max(1, _SCORES_AT_A_TIME // self.out_channels))
+        pieces = [_best(self(chunk).detach()) for chunk in steps]
         classes, probabilities = (
-            torch.cat(some).view(features.shape[:2]) for some in zip(*pieces, strict=True)
+            torch.cat(chunks).view(features.shape[:2]) for chunks in zip(*pieces, strict=True)
         )
         return self._written(classes, probabilities)
 
+    def _classes(self, labels: Sequence[str]) -> list[list[int]]:
+        index, first = self.charset.index, self.special_classes
+        return [[index[c] + first for c in label] for label in labels]
+
     def _written(self, classes: Tensor, probabilities: Tensor) -> tuple[list[str], list[float]]:
-        """The best class of each step, and its probability, (B, T) → texts and confidences."""
+        """Write texts of the best class of each step and its probability, (B, T) each."""
         starts = classes != BLANK
         starts[:, 1:] &= classes[:, 1:] != classes[:, :-1]
         characters = self.charset.characters
@@ -79,12 +107,56 @@ class CTCPrediction(Prediction):
         return texts, probabilities.prod(dim=1).tolist()
 
 
-# So many scores at a time.
-_SCORES = 400_000
+def _per_character(scores: Tensor, classes: list[list[int]]) -> tuple[Tensor, Tensor]:
+    """Return each label's CTC loss per character, and ones; (B,) each."""
+    lengths = torch.tensor([max(1, len(label)) for label in classes], device=scores.device)
+    return ctc_losses(scores, classes) / lengths, torch.ones_like(lengths)
+
+
+def _alignment(
+    features: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    classes: list[list[int]],
+    guidance: Guidance,
+) -> Tensor:
+    """Return the mean cross-entropy of the class at the step under each letter's middle."""
+    steps = letter_steps(guidance.positions, features.shape[1])
+    if not len(steps):
+        return features.new_zeros(())
+    targets = torch.tensor([classes[sample][letter] for sample, letter, _ in steps.tolist()])
+    sample, _, step = steps.to(features.device).unbind(dim=1)
+    scores = F.linear(features[sample, step], weight, bias)
+    return F.cross_entropy(scores.float(), targets.to(features.device))
+
+
+def _sampled(classes: list[list[int]], count: int, others: int) -> tuple[Tensor, Tensor]:
+    """Choose the classes of a sampled softmax.
+
+    The blank and the labels' classes are in it, and a uniform sample of the others. Each of those
+    stands for 1 / its probability of being sampled, so that the sum of the exponentials is right on
+    average (Bengio and Senécal, "Adaptive importance sampling to accelerate training of a neural
+    probabilistic language model", IEEE Transactions on Neural Networks, 2008).
+
+    Returns:
+        int64 (S,): the chosen classes, the blank first; and float (S,): what is added to their
+        scores.
+    """
+    present = [BLANK, *sorted({c for label in classes for c in label})]
+    absent = torch.ones(count, dtype=torch.bool)
+    absent[present] = False
+    free = absent.nonzero().squeeze(1)
+    others = min(others, len(free))
+    drawn = free[torch.randperm(len(free))[:others]]
+    chosen = torch.cat([torch.tensor(present), drawn])
+    correction = torch.zeros(len(chosen))
+    if others:
+        correction[len(present) :] = torch.tensor(len(free) / others).log()
+    return chosen, correction
 
 
 def _best(scores: Tensor) -> tuple[Tensor, Tensor]:
-    """Scores (…, classes) → the best class and its probability, each (…)."""
+    """Return the best class of scores (…, classes) and its probability, each (…)."""
     every = scores.softmax(dim=-1, dtype=torch.float32)
     if every.device.type == "cpu":
         # On a processor numpy finds the best class ten times as fast as torch.

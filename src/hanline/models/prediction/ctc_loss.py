@@ -1,4 +1,4 @@
-"""The CTC loss where there are thousands of classes and a label has a dozen."""
+"""The CTC loss for thousands of classes, of which a label has a dozen."""
 
 from typing import Any
 
@@ -10,19 +10,18 @@ BLANK = 0
 
 
 def ctc_losses(scores: Tensor, labels: list[list[int]]) -> Tensor:
-    """Each label's CTC loss (Graves et al., ICML 2006).
+    """Return each label's CTC loss (Graves et al., ICML 2006).
 
-    The alignments of a label concern its own classes and the blank only. Of all others the loss
-    needs no more than that their probabilities are part of the sum; so they are left out of the
-    alignment, whose cost then does not grow with the charset.
+    Aligning a label involves only its own classes and the blank. All other classes matter only in
+    the denominator of the softmax, so their columns are dropped before the alignment.
 
     Args:
         scores: (B, T, classes), raw; class 0 is the blank.
         labels: B lists of classes, none of them the blank.
 
     Returns:
-        float32 (B,): minus the logarithm of each label's probability; 0, with no gradient, for a
-        label that T steps cannot write.
+        float32 (B,): the negative logarithm of each label's probability. It is 0, without a
+        gradient, for a label that T steps cannot write.
     """
     present = [[BLANK, *dict.fromkeys(label)] for label in labels]
     count = max(map(len, present))
@@ -39,7 +38,7 @@ def ctc_losses(scores: Tensor, labels: list[list[int]]) -> Tensor:
 
 
 def _padded(present: list[int], count: int, classes: int) -> list[int]:
-    """As many classes for every label of a batch: some that it has not fill up, whichever."""
+    """Pad a label's classes to ``count`` with classes that it does not have."""
     free = (c for c in range(1, classes) if c not in set(present))
     return present + [next(free, BLANK) for _ in range(count - len(present))]
 
@@ -63,8 +62,8 @@ class _CTCLosses(torch.autograd.Function):
                 zero_infinity=True,
             )
             if ctx.needs_input_grad[0]:
-                # torch gives the gradient of the scores here, not of their logarithms: a class's
-                # probability less its share of the alignments.
+                # Here torch returns the gradient of the scores, not of their logarithms: a class's
+                # probability minus its share of the alignments.
                 (gradient,) = torch.autograd.grad(losses.sum(), own)
                 writable = (losses.detach() > 0).to(logarithms.dtype)
                 ctx.save_for_backward(logarithms, index, gradient, writable)

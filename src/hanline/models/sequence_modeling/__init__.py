@@ -1,1 +1,1 @@
-"""Sequence modeling: (B, T, D) → (B, T, D'), each step told of its neighbours."""
+"""Sequence modeling: map (B, T, D) to (B, T, D'), each step with its context."""

@@ -3,11 +3,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from hanline.models.precision import lstms_need_float32
 from hanline.models.stage import Stage
 
 
 class BiLSTM(Stage):
-    """Bidirectional LSTMs, each followed by a linear layer.
+    """Model the sequence with bidirectional LSTMs, each followed by a linear layer.
 
     From Shi et al., "An End-to-End Trainable Neural Network for Image-based Sequence Recognition",
     TPAMI 2017, as DTRB has it (there, two layers).
@@ -15,8 +16,8 @@ class BiLSTM(Stage):
     Args:
         in_channels: D, the width of the features.
         hidden_size: the state of either direction.
-        out_channels: D', what each linear layer gives.
-        layers: how many LSTMs stand one after another.
+        out_channels: D', the width of each linear layer's output.
+        layers: the number of LSTMs, one after another.
     """
 
     def __init__(self, in_channels: int, hidden_size: int, out_channels: int, layers: int) -> None:
@@ -30,17 +31,17 @@ class BiLSTM(Stage):
 
     def forward(self, features: Tensor) -> Tensor:
         for lstm, linear in zip(self.lstms, self.linears, strict=True):
-            # An LSTM's states lie in memory step by step. Taken so, the layer is one product; else
-            # torch would copy its weights for each image.
-            features = linear(lstm(features)[0].transpose(0, 1)).transpose(0, 1)
+            # An LSTM's states lie in memory step by step. In that order the layer is one product.
+            # In the other order torch copies its weights for each image.
+            features = linear(_states(lstm, features).transpose(0, 1)).transpose(0, 1)
         return features
 
     def forward_all(self, inputs: Sequence[Tensor]) -> list[Tensor]:
-        """Features (B, T, D) of several T → what ``forward`` gives for each.
+        """Return the output of ``forward`` for features (B, T, D) of several T.
 
         A processor spends most of a step on fetching the weights, so the lines of all inputs take
-        it together. Either direction begins at an end of its line, and so never meets what fills
-        up the shorter ones.
+        a step together. Shorter lines are padded. Each direction begins at an end of its line and
+        never meets the padding.
         """
         if torch.is_grad_enabled() or len(inputs) == 1 or inputs[0].device.type != "cpu":
             return super().forward_all(inputs)
@@ -61,8 +62,18 @@ class BiLSTM(Stage):
         return features
 
 
+def _states(lstm: nn.Module, features: Tensor) -> Tensor:
+    """Map features (B, T, D) to the states of both directions (B, T, 2 · hidden_size)."""
+    if lstms_need_float32(features.device.type):
+        with torch.autocast(features.device.type, enabled=False):
+            states: Tensor = lstm(features.float())[0]
+    else:
+        states = lstm(features)[0]
+    return states
+
+
 def _one_direction(lstm: nn.LSTM, inputs: Sequence[Tensor], direction: int) -> list[Tensor]:
-    """The states of one direction of an LSTM for each of several inputs (B, T, D)."""
+    """Return the states of one direction of an LSTM for each of several inputs (B, T, D)."""
     lines, steps = sum(map(len, inputs)), max(some.shape[1] for some in inputs)
     filled = inputs[0].new_zeros(lines, steps, inputs[0].shape[2])
     pieces = filled.split([len(some) for some in inputs])
@@ -70,6 +81,11 @@ def _one_direction(lstm: nn.LSTM, inputs: Sequence[Tensor], direction: int) -> l
         piece[:, : some.shape[1]] = some
     start = filled.new_zeros(1, lines, lstm.hidden_size)
     weights = tuple(lstm.all_weights[direction])
-    states = torch.lstm(filled, (start, start), weights, True, 1, 0.0, False, False, True)[0]
+    rest = (weights, True, 1, 0.0, False, False, True)
+    if lstms_need_float32(filled.device.type):
+        with torch.autocast(filled.device.type, enabled=False):
+            states = torch.lstm(filled.float(), (start.float(), start.float()), *rest)[0]
+    else:
+        states = torch.lstm(filled, (start, start), *rest)[0]
     pieces = states.split([len(some) for some in inputs])
     return [piece[:, : some.shape[1]] for piece, some in zip(pieces, inputs, strict=True)]

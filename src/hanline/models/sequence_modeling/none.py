@@ -4,7 +4,7 @@ from hanline.models.stage import Stage
 
 
 class NoSequenceModeling(Stage):
-    """The features as they are."""
+    """Return the features unchanged."""
 
     def __init__(self, in_channels: int) -> None:
         super().__init__()

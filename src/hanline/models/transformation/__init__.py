@@ -1,1 +1,1 @@
-"""Transformation: (B, C, H, W) → (B, C, H, W), the text straightened."""
+"""Transformation: map (B, C, H, W) to (B, C, H, W), the text rectified."""

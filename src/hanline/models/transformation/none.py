@@ -4,11 +4,11 @@ from hanline.models.stage import Stage
 
 
 class NoTransformation(Stage):
-    """The images as they are.
+    """Return the images unchanged.
 
     Args:
         in_channels: channels of the images.
-        image_height, image_width: their size in pixels; any will do.
+        image_height, image_width: their size in pixels; unused.
     """
 
     def __init__(self, in_channels: int, image_height: int, image_width: int | None) -> None:

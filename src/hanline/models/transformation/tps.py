@@ -7,7 +7,7 @@ from hanline.models.stage import Stage
 
 
 class TPS(Stage):
-    """Straightens the text with a thin-plate spline.
+    """Rectify the text with a thin-plate spline.
 
     A small network looks at the image and places fiducial points along the upper and lower edge of
     the text; the spline that moves them to the upper and lower edge of the image moves all the
@@ -29,20 +29,20 @@ class TPS(Stage):
         super().__init__()
         if image_width is None:
             raise HanlineError(
-                "image.width is null, but TPS straightens images of one size only: set image.width,"
-                " or take model/transformation=none"
+                "image.width=null: expected a number, since TPS rectifies images of one size only. "
+                "Set image.width, or model/transformation=none"
             )
         if num_fiducial % 2 or num_fiducial < 4:
             raise HanlineError(
-                f"model.transformation.num_fiducial is {num_fiducial}: it must be even (half of "
-                "the points lie on either edge) and at least 4"
+                f"model.transformation.num_fiducial={num_fiducial}: expected an even number of at "
+                "least 4, half of the points for either edge"
             )
         self.out_channels = in_channels
         self.image_size = (image_height, image_width)
         self.coefficients: Tensor
         self.basis: Tensor
         self.localization = Localization(in_channels, num_fiducial)
-        # They follow from the sizes alone, so checkpoints need not hold them.
+        # They follow from the sizes alone, so a checkpoint does not hold them.
         coefficients, basis = spline(image_height, image_width, num_fiducial)
         self.register_buffer("coefficients", coefficients, persistent=False)
         self.register_buffer("basis", basis, persistent=False)
@@ -50,20 +50,21 @@ class TPS(Stage):
     def forward(self, images: Tensor) -> Tensor:
         if images.shape[-2:] != self.image_size:
             raise HanlineError(
-                f"TPS was built for images of {self.image_size[0]}×{self.image_size[1]} pixels and "
-                f"got {images.shape[-2]}×{images.shape[-1]}"
+                f"TPS: expected images of {self.image_size[0]}×{self.image_size[1]} pixels, got "
+                f"{images.shape[-2]}×{images.shape[-1]}"
             )
         points = self.localization(images)
         # Half precision would place pixels no nearer than a third of a pixel on a wide line.
         with torch.autocast(images.device.type, enabled=False):
             # Two products, as in DTRB: one of the two matrices' product would round differently.
-            grid = self.basis @ (self.coefficients @ points.float())
+            grid = self.basis @ (self.coefficients @ points.to(self.basis.dtype))
             grid = grid.view(-1, *self.image_size, 2)
-            return F.grid_sample(images.float(), grid, padding_mode="border", align_corners=True)
+            images = images.to(grid.dtype)
+            return F.grid_sample(images, grid, padding_mode="border", align_corners=True)
 
 
 class Localization(nn.Module):
-    """Images (B, C, H, W) → fiducial points (B, num_fiducial, 2), x and y in [−1, 1]."""
+    """Map images (B, C, H, W) to fiducial points (B, num_fiducial, 2), x and y in [−1, 1]."""
 
     def __init__(self, in_channels: int, num_fiducial: int) -> None:
         super().__init__()
@@ -81,7 +82,7 @@ class Localization(nn.Module):
         self.points = nn.Linear(256, 2 * num_fiducial)
 
     def reset_parameters(self) -> None:
-        """Start with points that lean inwards a little, as in figure 6 (a) of the paper."""
+        """Place the points with a slight lean inwards, as in figure 6 (a) of the paper."""
         half = self.points.out_features // 4
         x = torch.linspace(-1, 1, half)
         top = torch.stack([x, torch.linspace(0, -1, half)], dim=1)
@@ -97,13 +98,13 @@ class Localization(nn.Module):
 
 
 def spline(height: int, width: int, num_fiducial: int) -> tuple[Tensor, Tensor]:
-    """What a thin-plate spline needs that does not depend on the image.
+    """Compute the parts of a thin-plate spline that do not depend on the image.
 
     Returns:
-        ``coefficients`` (num_fiducial + 3, num_fiducial): times fiducial points (num_fiducial, 2)
-        they give the spline; ``basis`` (height · width, num_fiducial + 3): times the spline it
-        gives the place in the source image, x and y in [−1, 1], of every pixel of the
-        straightened one.
+        ``coefficients`` (num_fiducial + 3, num_fiducial): their product with the fiducial points
+        (num_fiducial, 2) is the spline. ``basis`` (height · width, num_fiducial + 3): its product
+        with the spline is the place in the source image, x and y in [−1, 1], of each pixel of the
+        rectified image.
     """
     x = torch.linspace(-1, 1, num_fiducial // 2, dtype=torch.float64)
     edge = torch.ones_like(x)

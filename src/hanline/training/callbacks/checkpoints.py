@@ -14,7 +14,7 @@ import torch
 from pytorch_lightning.callbacks import Checkpoint, ModelCheckpoint
 from torch import Tensor
 
-from hanline.data.dataset import Batch
+from hanline.data.base import Batch
 
 
 class BestCheckpoint(ModelCheckpoint):

@@ -7,7 +7,7 @@ from typing import Any
 import pytorch_lightning as pl
 from torch import Tensor
 
-from hanline.data.dataset import Batch
+from hanline.data.base import Batch
 
 WIDTH = 25
 

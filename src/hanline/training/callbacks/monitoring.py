@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from pytorch_lightning.callbacks import ProgressBar, RichProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
 
-from hanline.data.dataset import Batch
+from hanline.data.base import Batch
 from hanline.synthesis.fonts import find_fonts
 
 logger = logging.getLogger(__name__)

@@ -1,0 +1,40 @@
+"""``scrapy takeover FOLDER``: the headlines that the original tool has collected."""
+
+import argparse
+import logging
+from pathlib import Path
+
+from scrapy.commands import ScrapyCommand
+from scrapy.exceptions import UsageError
+
+from hanline.errors import HanlineError
+from hanline_crawler.legacy_folder import import_legacy_folder
+
+logger = logging.getLogger(__name__)
+
+
+class Command(ScrapyCommand):
+    """Takes over a folder of ``all_headline.txt`` and dated backups."""
+
+    requires_project = True
+    requires_crawler_process = False
+
+    def syntax(self) -> str:
+        """How to call it."""
+        return "[options] <folder>"
+
+    def short_desc(self) -> str:
+        """What it does."""
+        return "Take over all_headline.txt and its dated backups"
+
+    def run(self, args: list[str], opts: argparse.Namespace) -> None:
+        """Take over one folder."""
+        if len(args) != 1:
+            raise UsageError("name the folder that holds all_headline.txt")
+        logging.basicConfig(level=logging.INFO, format="%(message)s")
+        assert self.settings is not None
+        try:
+            print(import_legacy_folder(Path(args[0]), self.settings))
+        except HanlineError as error:
+            logger.error("%s", error)
+            self.exitcode = 1

@@ -1,0 +1,122 @@
+"""Two days of crawling a news site on this machine: ``python examples/crawl_demo.py``."""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+EXAMPLES = Path(__file__).parent
+CRAWLER = EXAMPLES.parent / "crawler"
+DAYS = ("2026-03-02", "2026-03-03")
+
+
+def main() -> int:
+    """Crawl two days and compare their files.
+
+    Returns:
+        0, or 1 where a headline of the first day is in the second day's ``.new.txt``.
+    """
+    parser = argparse.ArgumentParser(description="Crawl a news site of invented headlines twice.")
+    parser.add_argument("--folder", help="where to put the files; a temporary one without it")
+    parser.add_argument("--pages", type=int, default=20, help="pages of each of the six sections")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary, running_server() as address:
+        folder = Path(options.folder or temporary).resolve()
+        for number, day in enumerate(DAYS, start=1):
+            control(address, day=number, pages=options.pages, robots="refuse")
+            print(f"\nDay {number}: {address} as it is on {day}, 9:00 in Korea", flush=True)
+            status = crawl(
+                "naver_section",
+                NAVER_NEWS_URL=address,
+                HEADLINES_FOLDER=folder,
+                HEADLINES_CLOCK=f"{day}T09:00:00+09:00",
+                CONTACT="demo@localhost",
+                # The site's robots.txt refuses as the real one does. This one is ours.
+                ROBOTSTXT_OBEY=False,
+                DOWNLOAD_DELAY=0,
+                AUTOTHROTTLE_START_DELAY=0.05,
+                PROGRESS_SECONDS=2,
+                LOG_LEVEL="INFO",
+            )
+            if status:
+                print(f"the crawl ended with {status}", file=sys.stderr)
+                return 1
+        return _compare(folder, kept=bool(options.folder))
+
+
+def _compare(folder: Path, kept: bool) -> int:
+    lines = {
+        name: (folder / name).read_text(encoding="utf-8").splitlines()
+        for name in [f"{day}{kind}" for day in DAYS for kind in (".txt", ".new.txt")]
+        + ["headlines.txt"]
+    }
+    print("\nfile                  headlines")
+    for name, headlines in lines.items():
+        print(f"{name:<22}{len(headlines):>9,}")
+    first, second = lines[f"{DAYS[0]}.txt"], lines[f"{DAYS[1]}.txt"]
+    new = lines[f"{DAYS[1]}.new.txt"]
+    both = set(first) & set(second)
+    wrong = set(first) & set(new)
+    print(f"\n{len(both):,} headlines stood there on both days, {len(wrong)} of them called new")
+    everything = lines["headlines.txt"]
+    once = len(set(everything)) == len(everything) == len(first) + len(new)
+    print(f"headlines.txt has each once: {'yes' if once else 'NO'}")
+    if kept:
+        print(f"the files are in {folder}")
+    return 0 if both and not wrong and once else 1
+
+
+def crawl(spider: str, *arguments: str, **settings: object) -> int:
+    """Run ``scrapy crawl`` in a process of its own.
+
+    Args:
+        spider: the spider's name.
+        arguments: more arguments, such as ``-a``, ``sections=politics``.
+        settings: settings, for ``-s``.
+
+    Returns:
+        Its exit status.
+    """
+    command = [sys.executable, "-m", "scrapy", "crawl", spider, *arguments]
+    for name, value in settings.items():
+        command += ["-s", f"{name}={value}"]
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
+    return subprocess.run(command, cwd=CRAWLER, env=environment, check=False).returncode
+
+
+@contextmanager
+def running_server() -> Iterator[str]:
+    """The demonstration's news site in a process of its own.
+
+    Yields:
+        Its address.
+    """
+    server = subprocess.Popen(
+        [sys.executable, "-m", "news_site"],
+        cwd=EXAMPLES,
+        stdout=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+    )
+    try:
+        assert server.stdout is not None
+        yield server.stdout.readline().strip()
+    finally:
+        server.kill()
+        server.wait()
+
+
+def control(address: str, **options: object) -> None:
+    """Tell the server what to do; it forgets what it was told before."""
+    body = json.dumps(options).encode()
+    urlopen(Request(f"{address}/control", body, {"Content-Type": "application/json"})).close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
