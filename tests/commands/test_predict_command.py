@@ -229,7 +229,7 @@ def test_the_commands_of_a_shell(demo, words, checkpoint, process, tmp_path):
     ended = process(Path(sys.executable).with_name("hanline"), "predict", "chekpoint=x")
     assert ended.status == 1
     assert ended.out == ""
-    assert ended.err.startswith("error: there is no key 'chekpoint'")
+    assert ended.err.startswith("error: 'chekpoint': expected a key")
     assert "did you mean checkpoint?" in ended.err
 
 

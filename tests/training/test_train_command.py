@@ -17,7 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 ROOT = Path(__file__).parents[2]
 TINY = [
-    "experiment=demo",
+    "experiment=lines",
     "image.width=96",
     "model.feature_extraction.channels=[8,16,16,16,32]",
     "model.sequence_modeling.hidden_size=16",

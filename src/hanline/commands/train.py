@@ -13,8 +13,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from hanline.cli.command_line import arguments, set_arguments
 from hanline.cli.config_check import check_config
-from hanline.cli.hydra_app import CONF, fail, is_first_process, plain, quiet_others, run
+from hanline.cli.configs import command_file
+from hanline.cli.hydra_app import fail, is_first_process, plain, quiet_others, run
 from hanline.data.datamodule import TextImageData
 from hanline.data.images import ImageFormat
 from hanline.errors import HanlineError
@@ -40,6 +42,8 @@ from hanline.trusted_targets import check_targets, read_config
 logger = logging.getLogger(__name__)
 CONFIG = "config.yaml"
 WORKER = "--worker"
+# A run that ends within the hour on two processor cores.
+WITHOUT_ARGUMENTS = ("experiment=headline_quick",)
 
 
 @dataclass
@@ -49,6 +53,7 @@ class Settings:
     seed: int
     image: ImageFormat
     max_label_length: int
+    name: str
     finetune_from: str | None
     resume: str | None
     run_dir: str
@@ -56,17 +61,18 @@ class Settings:
 
 def main() -> None:
     """Compose the configuration and train."""
-    if sys.argv[1:2] == [WORKER]:
+    given = arguments()
+    if given[:1] == [WORKER]:
         # Worker of a run with several processes. Rank 0 composed the configuration and owns the
         # exit status; if a worker exits non-zero first, Lightning kills rank 0.
         end_with_first_process()
         with suppress(TrainingStopped):
             try:
-                train(DictConfig(OmegaConf.load(sys.argv[2])))
+                train(DictConfig(OmegaConf.load(given[1])))
             except HanlineError as error:
                 fail(str(error))
         return
-    run("train", Settings, compose_and_train)
+    run("train", Settings, compose_and_train, without_arguments=WITHOUT_ARGUMENTS)
 
 
 def compose_and_train(config: DictConfig) -> float | None:
@@ -85,7 +91,7 @@ def compose_and_train(config: DictConfig) -> float | None:
         write_text(run_dir / CONFIG, OmegaConf.to_yaml(config))
     # Lightning starts its processes with this command line. By default each of them would compose
     # the configuration again, even of a whole sweep.
-    sys.argv = [__file__, WORKER, str(run_dir / CONFIG)]
+    set_arguments([WORKER, str(run_dir / CONFIG)], program=__file__)
     HydraConfig.instance().cfg = None
     try:
         return train(config)
@@ -199,7 +205,7 @@ def resumed(config: DictConfig) -> DictConfig:
         del former.callbacks[name]
     check_targets(plain(former), written, run_dir, said)
     former.resume = str(checkpoint)
-    check_config(former, CONF / "train.yaml", Settings)
+    check_config(former, command_file("train"), Settings)
     recognizer = make_recognizer(former, instantiate(former.charset))
     check_state(checkpoint, recognizer.spec, former.trainer.max_steps)
     return former
