@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from hanline.data.set_writer import SetWriter
 from hanline.errors import HanlineError
+from hanline.regular_files import check_regular
 from hanline.text.cleaning import normalize
 
 GT = "gt.txt"
@@ -52,6 +53,7 @@ def read_gt(gt: Path) -> Iterator[Row]:
 def read_lines(gt: Path) -> Iterator[tuple[int, str]]:
     """The lines of a ``gt.txt`` that are not empty, with their numbers, from 1; see `read_gt`."""
     try:
+        check_regular(gt)
         with gt.open(encoding="utf-8-sig", newline="\n") as lines:
             for number, ended_line in enumerate(lines, start=1):
                 line = ended_line.rstrip("\r\n")
@@ -79,6 +81,7 @@ def count_rows(gt: Path) -> int:
         HanlineError: the file is missing.
     """
     try:
+        check_regular(gt)
         with gt.open("rb") as lines:
             first = lines.readline().removeprefix(codecs.BOM_UTF8)
             return sum(1 for line in chain([first], lines) if line.strip(b"\r\n"))

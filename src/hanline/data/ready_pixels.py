@@ -32,7 +32,7 @@ from hanline.progress import progress
 
 logger = logging.getLogger(__name__)
 # Raise it whenever decode_image or to_pixels come to give other pixels.
-_VERSION = 1
+_VERSION = 2
 # A task for another process has at most so many images, and bytes of pixels.
 _IMAGES_A_TASK, _BYTES_A_TASK = 1024, 4 * 2**20
 # So many images are decoded before other processes have started.
