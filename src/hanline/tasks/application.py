@@ -2,6 +2,7 @@
 
 import logging
 import os
+import secrets
 import signal
 import sys
 from collections.abc import Callable
@@ -145,4 +146,6 @@ def _stages() -> str:
 
 OmegaConf.register_new_resolver("run_folder", _run_folder, replace=True)
 OmegaConf.register_new_resolver("stages", _stages, replace=True)
+# As with Hydra's now, the same for a whole command.
+OmegaConf.register_new_resolver("token", lambda: secrets.token_hex(3), replace=True, use_cache=True)
 OmegaConf.register_new_resolver("sweep_folder", _sweep_folder, replace=True)
