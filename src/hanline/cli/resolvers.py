@@ -1,5 +1,6 @@
 """The resolvers of Hanline's configs, as in ``${run_folder:…}``."""
 
+import secrets
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -12,6 +13,8 @@ def register_resolvers() -> None:
     """Have OmegaConf know the resolvers in this process."""
     for resolver in (model_name, run_folder, sweep_folder):
         OmegaConf.register_new_resolver(resolver.__name__, resolver, replace=True)
+    # Like Hydra's now, it is the same throughout a command.
+    OmegaConf.register_new_resolver("token", token, replace=True, use_cache=True)
 
 
 def model_name() -> str:
@@ -26,6 +29,11 @@ def model_name() -> str:
     return (
         str(chosen["model"]) if stages == stages_of(chosen["model"]) else "_".join(stages.values())
     )
+
+
+def token() -> str:
+    """Return six random hexadecimal digits, by which runs of one second differ."""
+    return secrets.token_hex(3)
 
 
 def run_folder(resume: str | None, fresh: str) -> str:

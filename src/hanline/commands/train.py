@@ -3,8 +3,8 @@
 import logging
 import sys
 import warnings
-from contextlib import suppress
-from dataclasses import dataclass, fields
+from contextlib import nullcontext, suppress
+from dataclasses import MISSING, dataclass, fields
 from functools import partial
 from pathlib import Path
 
@@ -35,6 +35,7 @@ from hanline.training.resume import (
     relocated,
     said_targets,
 )
+from hanline.training.run_folder import clear_folder, sole_run
 from hanline.training.run_summary import log_start, retain_freed_memory
 from hanline.training.weight_transfer import finetune_from
 from hanline.trusted_targets import check_targets, read_config
@@ -57,6 +58,8 @@ class Settings:
     finetune_from: str | None
     resume: str | None
     run_dir: str
+    # Runs of before it was there are resumed, too.
+    overwrite: bool = False
 
 
 def main() -> None:
@@ -86,9 +89,16 @@ def compose_and_train(config: DictConfig) -> float | None:
     run_dir = Path(config.run_dir)
     # The written configuration must do without Hydra's interpolations.
     config = DictConfig(plain(config))
-    if is_first_process():
-        run_dir.mkdir(parents=True, exist_ok=True)
-        write_text(run_dir / CONFIG, OmegaConf.to_yaml(config))
+    with sole_run(run_dir) if is_first_process() else nullcontext():
+        if is_first_process():
+            if not config.resume:
+                finetuned = Path(config.finetune_from) if config.finetune_from else None
+                clear_folder(run_dir, config.overwrite, finetuned)
+            write_text(run_dir / CONFIG, OmegaConf.to_yaml(config))
+        return _train_in(run_dir, config)
+
+
+def _train_in(run_dir: Path, config: DictConfig) -> float | None:
     # Lightning starts its processes with this command line. By default each of them would compose
     # the configuration again, even of a whole sweep.
     set_arguments([WORKER, str(run_dir / CONFIG)], program=__file__)
@@ -188,7 +198,8 @@ def resumed(config: DictConfig) -> DictConfig:
     changed, left_out = permitted_changes(overrides, checkpoint)
     # It may come from others, or have been edited: nothing in it is resolved or built as it is.
     settings = read_config(written)
-    missing = {field.name for field in fields(Settings)} - set(settings)
+    required = {field.name for field in fields(Settings) if field.default is MISSING}
+    missing = required - set(settings)
     if missing or not isinstance(settings["run_dir"], str):
         raise HanlineError(
             f"{written}: expected {', '.join(sorted(missing)) or 'run_dir as text'}. Take the "
