@@ -10,7 +10,8 @@ import torch
 
 from hanline import __version__
 from hanline.errors import HanlineError
-from hanline.formats.checkpoint import load_recognizer, load_weights_file
+from hanline.formats.registry import open_model
+from hanline.formats.torch_file import load_weights_file
 
 
 class Payload:
@@ -40,7 +41,7 @@ def saved(tmp_path):
 
 def refusal(path):
     with pytest.raises(HanlineError) as refused:
-        load_recognizer(path)
+        open_model(path)
     message = str(refused.value)
     assert str(path) in message
     assert len(message) < 1000
@@ -65,7 +66,7 @@ def test_a_checkpoint_brings_back_all_that_it_was(
     ).eval()
     for parameter in recognizer.parameters():
         torch.nn.init.uniform_(parameter, -0.1, 0.1)
-    loaded = load_recognizer(save_checkpoint(recognizer, tmp_path / "a.ckpt"))
+    loaded = open_model(save_checkpoint(recognizer, tmp_path / "a.ckpt"))
     assert loaded.spec == recognizer.spec
     assert loaded.charset.characters == "한글 A·"
     assert not loaded.training
@@ -225,7 +226,7 @@ BROKEN_SPECS = {
 @pytest.mark.parametrize("change, reason", BROKEN_SPECS.values(), ids=BROKEN_SPECS.keys())
 def test_a_model_that_cannot_be_built_is_told(change, reason, content, saved):
     with pytest.raises(HanlineError, match=reason):
-        load_recognizer(saved(change(content)))
+        open_model(saved(change(content)))
 
 
 def test_weights_of_another_model_are_told(content, saved):

@@ -8,26 +8,20 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from hanline.cli.hydra_app import run
-from hanline.commands.reading import make_reader
+from hanline.commands.reading import ReaderSettings, make_reader
 from hanline.data.image_folder import GT, read_gt
 from hanline.inference.evaluation import compare, summary
 from hanline.inference.reader import image_files
 from hanline.inference.readings_report import print_readings, write_readings
-from hanline.models.precision import ReadingPrecision
 from hanline.system.progress import progress
 
 
 @dataclass
-class Settings:
+class Settings(ReaderSettings):
     """The keys of ``conf/predict.yaml``."""
 
-    image_dir: str
-    checkpoint: str
-    output_dir: str
-    batch_size: int
-    device: str
-    precision: ReadingPrecision
-    deskew: bool
+    input: str
+    output: str
 
 
 def main() -> None:
@@ -37,7 +31,7 @@ def main() -> None:
 
 def predict(config: DictConfig) -> None:
     """Read, print and write the readings; exit with 1 if an image could not be read."""
-    place = Path(config.image_dir)
+    place = Path(config.input)
     files = image_files(place)
     reader = make_reader(config)
     root = place if place.is_dir() else place.parent
@@ -49,7 +43,7 @@ def predict(config: DictConfig) -> None:
             readings.append(reading)
             advance()
     # Before anything is printed: no fault of a terminal or a pipe may cost the readings.
-    written = write_readings(Path(config.output_dir), paths, readings)
+    written = write_readings(Path(config.output), paths, readings)
     print_readings(paths, readings, labels)
     figures = compare(dict(zip(paths, readings, strict=True)), labels)
     if figures.samples:

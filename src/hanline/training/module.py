@@ -9,11 +9,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from hanline import __version__
+from hanline.formats.checkpoint import add_record
 from hanline.metrics.torch_metrics import ReadingMetrics
 from hanline.models.recognizer import Recognizer
-
-CHECKPOINT_KEY = "hanline"
 
 
 class Batch(Protocol):
@@ -45,6 +43,7 @@ class RecognizerModule(pl.LightningModule):
         self.make_optimizer = optimizer
         self.make_schedule = schedule
         self.metrics = ReadingMetrics()
+        self.measured: dict[str, float] = {}
 
     def forward(self, images: Tensor, labels: list[str]) -> Tensor:
         return self.recognizer.loss(images, labels)
@@ -64,7 +63,8 @@ class RecognizerModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         # The metrics have summed over all devices, so every one logs the same figures.
-        for name, value in self.metrics.compute().items():
+        self.measured = {name: float(value) for name, value in self.metrics.compute().items()}
+        for name, value in self.measured.items():
             self.log(f"validation/{name}", value, rank_zero_only=False)
         self.metrics.reset()
 
@@ -77,4 +77,4 @@ class RecognizerModule(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint[CHECKPOINT_KEY] = {"version": __version__, "recognizer": self.recognizer.spec}
+        add_record(checkpoint, self.recognizer, self.measured)
