@@ -1,5 +1,6 @@
 """Files that are malicious, damaged or of others are refused, and nothing in them runs."""
 
+import re
 import struct
 import zipfile
 from pathlib import Path
@@ -106,7 +107,7 @@ def test_a_checkpoint_of_hanline_is_told_apart(recognizer_of, tmp_path, command)
     Checkpoint().save(path, recognizer_of("None-VGG-None-CTC"), {})
     done = command(*DTRB, str(path), "charset=dtrb_36")
     assert done.status == 1
-    assert "nothing to import" in done.err
+    assert "it has hanline, state_dict" in done.err
 
 
 @pytest.mark.parametrize(
@@ -133,7 +134,7 @@ def test_a_checkpoint_with_nan_is_not_read_with(recognizer_of, tmp_path):
 
 def test_damaged_safetensors(recognizer_of, tmp_path):
     path = tmp_path / "model.safetensors"
-    with pytest.raises(HanlineError, match="there is no"):
+    with pytest.raises(HanlineError, match="there is none"):
         open_model(path)
     Safetensors().save(path, recognizer_of("None-VGG-None-CTC"), {})
     whole = path.read_bytes()
@@ -145,7 +146,11 @@ def test_damaged_safetensors(recognizer_of, tmp_path):
     path.write_bytes(whole)
     open_model(path)
     config = path.with_suffix(".json")
-    config.write_text(config.read_text("utf-8").replace("각", "", 1), encoding="utf-8")
+    edited = config.read_text("utf-8").replace("각", "", 1)
+    config.write_text(edited, encoding="utf-8")
+    with pytest.raises(HanlineError, match="if you have edited it, delete the line sha256"):
+        open_model(path)
+    config.write_text(re.sub(r',\s*"sha256": "\w+"', "", edited), encoding="utf-8")
     with pytest.raises(HanlineError, match="do not fit"):
         open_model(path)
     config.write_text("{", encoding="utf-8")
@@ -155,7 +160,7 @@ def test_damaged_safetensors(recognizer_of, tmp_path):
 
 def test_damaged_onnx(tmp_path):
     path = tmp_path / "model.onnx"
-    with pytest.raises(HanlineError, match="there is no model"):
+    with pytest.raises(HanlineError, match="there is none"):
         open_model(path)
     path.write_bytes(b"\x08\x0anothing of the kind")
     with pytest.raises(HanlineError, match="no ONNX model"):

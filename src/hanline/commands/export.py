@@ -15,7 +15,7 @@ from hanline.errors import HanlineError
 from hanline.formats.base import Format
 from hanline.formats.model_card import model_card
 from hanline.formats.record import build
-from hanline.formats.registry import format_of, register_configs, save_model
+from hanline.formats.registry import all_formats, format_of, register_configs, save_model
 from hanline.inference.evaluation import samples
 from hanline.inference.reader import Reader
 from hanline.inference.trade_off import trade_off
@@ -48,6 +48,8 @@ def export(config: DictConfig) -> None:
     Raises:
         HanlineError: the format cannot hold the model, or a file cannot be written.
     """
+    if not config.get("format"):
+        raise HanlineError(f"format=: expected one of {', '.join(all_formats())}. Give format=…")
     checkpoint = model_path(config.checkpoint)
     written_as: Format = instantiate(config.format)
     recognizer, history = _loaded(checkpoint)
@@ -55,8 +57,7 @@ def export(config: DictConfig) -> None:
     dataset = Path(config.dataset) if config.dataset else None
     batches = _batches(recognizer, dataset) if dataset else None
     files = save_model(written_as, path, recognizer, history, batches)
-    usage = written_as.usage(path, recognizer.spec)
-    print(usage)
+    print(written_as.usage(path.resolve(), recognizer.spec))
     notes = [written_as.usage(Path(path.name), recognizer.spec)]
     if dataset:
         lines = trade_off([checkpoint, *files], dataset)
