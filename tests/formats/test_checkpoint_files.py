@@ -278,11 +278,11 @@ def test_a_model_that_cannot_be_built_is_told(change, reason, content, saved):
 
 def test_weights_of_another_model_are_told(content, saved):
     few = dict(list(content["state_dict"].items())[:3])
-    assert "do not fit the model" in refusal(saved(content | {"state_dict": few}))
-    assert "do not fit the model" in refusal(saved(content | {"state_dict": {}}))
+    assert "do not fit" in refusal(saved(content | {"state_dict": few}))
+    assert "do not fit" in refusal(saved(content | {"state_dict": {}}))
     no_tensors = dict.fromkeys(content["state_dict"], "a weight")
-    assert "do not fit the model" in refusal(saved(content | {"state_dict": no_tensors}))
+    assert "do not fit" in refusal(saved(content | {"state_dict": no_tensors}))
     other_shapes = {k: torch.zeros(3, 3) for k in content["state_dict"]}
-    assert "do not fit the model" in refusal(saved(content | {"state_dict": other_shapes}))
+    assert "do not fit" in refusal(saved(content | {"state_dict": other_shapes}))
     longer = content["hanline"]["recognizer"]["charset"] + "韓"
-    assert "do not fit the model" in refusal(saved(changed(content, charset=longer)))
+    assert "do not fit" in refusal(saved(changed(content, charset=longer)))

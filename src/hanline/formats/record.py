@@ -131,9 +131,11 @@ def build(
         # First without memory: a few bytes may describe a model that no memory holds.
         with torch.device("meta"):
             shapes = {name: t.shape for name, t in Recognizer(**spec).state_dict().items()}
-        _check_shapes(shapes, state, path)
+        _check_shapes(shapes, state)
         recognizer = Recognizer(**spec)
         recognizer.load_state_dict(state)
+    except HanlineError as error:
+        raise HanlineError(f"{path} describes a model that cannot be built: {error}") from error
     except (TypeError, ValueError, KeyError, RuntimeError, MemoryError, RecursionError) as error:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise HanlineError(f"{path} describes a model that cannot be built: {reason}") from error
@@ -141,7 +143,7 @@ def build(
     return recognizer.eval()
 
 
-def _check_shapes(shapes: Mapping[str, Any], state: Mapping[str, Tensor], path: Path) -> None:
+def _check_shapes(shapes: Mapping[str, Any], state: Mapping[str, Tensor]) -> None:
     wrong = [
         f"{name} is {list(state[name].shape) if name in state else 'missing'}"
         f"{f', not {list(shapes[name])}' if name in shapes else ', which the model has not'}"
@@ -150,8 +152,7 @@ def _check_shapes(shapes: Mapping[str, Any], state: Mapping[str, Tensor], path: 
     ]
     if wrong:
         raise HanlineError(
-            f"the weights in {path} do not fit the model that it describes: "
-            f"{'; '.join(wrong[:3])}{' …' if len(wrong) > 3 else ''}"
+            f"its weights do not fit: {'; '.join(wrong[:3])}{' …' if len(wrong) > 3 else ''}"
         )
 
 
@@ -185,7 +186,10 @@ def _checked_spec(spec: object, path: Path) -> dict[str, Any]:
     if not isinstance(image.get("keep_ratio"), bool):
         raise refuse("image.keep_ratio", image.get("keep_ratio"), "true or false")
     checked["image"] = {key: image[key] for key in ("height", "width", "channels", "keep_ratio")}
-    ImageFormat(**checked["image"])
+    try:
+        ImageFormat(**checked["image"])
+    except HanlineError as error:
+        raise HanlineError(f"{path} describes no model: {error}") from error
     checked["max_label_length"] = length = spec.get("max_label_length")
     if not _is_whole(length, LABEL_LENGTH):
         raise refuse("max_label_length", length, f"a whole number from 1 to {LABEL_LENGTH}")
