@@ -103,7 +103,7 @@ def test_help_is_printed_by_the_command_itself(command):
         ended = command("predict", flag)
         assert ended.status == 0
         assert ended.out.startswith("hanline predict: reads a folder of images.\n")
-        assert "    image_dir: ???\n" in ended.out
+        assert "    input: ???\n" in ended.out
 
 
 def hanline(monkeypatch, capsys, *arguments):

@@ -128,7 +128,7 @@ def refused(command, demo, checkpoint):
 
     def refused(*arguments):
         given = {argument.partition("=")[0] for argument in arguments}
-        defaults = {"image_dir": "데모", "checkpoint": checkpoint}
+        defaults = {"input": "데모", "checkpoint": checkpoint}
         rest = [f"{key}={value}" for key, value in defaults.items() if key not in given]
         ended = command("predict", *arguments, *rest)
         assert ended.status == 1
@@ -143,7 +143,7 @@ def test_what_cannot_be_read_at_all_is_told(refused, demo, tmp_path):
     assert "there is no folder nowhere" in refused("input=nowhere")
     (tmp_path / "empty").mkdir()
     assert "there is no image in empty" in refused("input=empty")
-    assert "there is no checkpoint none.ckpt" in refused("checkpoint=none.ckpt")
+    assert "none.ckpt: expected a model's file" in refused("checkpoint=none.ckpt")
     assert "there is no device 'gpu'" in refused("device=gpu")
     assert "batch_size is 0" in refused("batch_size=0")
     (tmp_path / "file").touch()
@@ -176,7 +176,7 @@ def test_a_folder_and_its_lmdb_set_get_the_same_figures(
     for dataset in ("데모", "sets/데모", "sets"):
         ended = command(
             "evaluate",
-            f"dataset={dataset}",
+            f"input={dataset}",
             f"checkpoint={checkpoint}",
             f"output=figures of {dataset}",
             "confusions=1",
@@ -200,9 +200,9 @@ def test_a_folder_and_its_lmdb_set_get_the_same_figures(
 def test_what_cannot_be_evaluated_is_told(demo, checkpoint, command, tmp_path):
     (tmp_path / "file").touch()
     for arguments, reason in (
-        (["dataset=데모"], "there is nothing to evaluate"),
-        (["dataset=nowhere"], "nowhere is no folder"),
-        (["dataset=데모", "checkpoint=none.ckpt"], "there is no checkpoint none.ckpt"),
+        (["input=데모"], "there is nothing to evaluate"),
+        (["input=nowhere"], "nowhere is no folder"),
+        (["input=데모", "checkpoint=none.ckpt"], "none.ckpt: expected a model's file"),
     ):
         if len(arguments) < 2:
             arguments.append(f"checkpoint={checkpoint}")
@@ -211,7 +211,7 @@ def test_what_cannot_be_evaluated_is_told(demo, checkpoint, command, tmp_path):
         assert ended.err.startswith("error: ")
         assert reason in ended.err
     (demo / "gt.txt").write_text("img1.png\t1\n", encoding="utf-8")
-    ended = command("evaluate", "dataset=데모", f"checkpoint={checkpoint}", "output=file")
+    ended = command("evaluate", "input=데모", f"checkpoint={checkpoint}", "output=file")
     assert ended.status == 1
     assert "cannot write file/evaluation.json" in ended.err
 
