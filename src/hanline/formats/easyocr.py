@@ -118,7 +118,7 @@ class EasyOCR(Format):
 
 
 def network_characters(network: str) -> str:
-    """The characters of one of EasyOCR's own networks, in class order, from the package.
+    """Return the characters of one of EasyOCR's own networks, in class order, from the package.
 
     Args:
         network: such as ``korean_g2``.
@@ -186,9 +186,9 @@ def refuse_unfit(recognizer: Recognizer) -> None:
 
 
 def module_source(recognizer: Recognizer) -> str:
-    """The source of ``NAME.py``: the stages' own, and the class ``Model`` that EasyOCR looks for.
+    """Return the source of ``NAME.py``: the stages' own, and the class ``Model``.
 
-    So the file needs torch alone, and carries every stage, one's own too.
+    The file needs torch alone. It holds every stage, those of installed packages too.
     """
     stages = {
         name: getattr(recognizer, name)
@@ -216,7 +216,7 @@ def module_source(recognizer: Recognizer) -> str:
 
 
 def _without_imports(source: str, imports: dict[str, Any]) -> str:
-    """A module's source from its first definition on; what it imports of others is added."""
+    """Return a module's source without its imports; add those of other packages to ``imports``."""
     statements = ast.parse(source).body
     for statement in statements:
         if isinstance(statement, ast.Import) or (
@@ -229,7 +229,7 @@ def _without_imports(source: str, imports: dict[str, Any]) -> str:
 
 
 def _construction(recognizer: Recognizer, stage: str) -> str:
-    """The call that builds a stage, all its numbers written out."""
+    """Return the call that builds a stage, with all its numbers."""
     numbers: dict[str, Any] = dict(recognizer.spec[stage])
     name = numbers.pop("_target_").rpartition(".")[2]
     image = recognizer.spec["image"]

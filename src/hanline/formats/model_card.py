@@ -16,7 +16,7 @@ def model_card(
     history: Mapping[str, Any],
     notes: Sequence[str] = (),
 ) -> str:
-    """A model card in Markdown.
+    """Write a model card in Markdown.
 
     Args:
         name: the model's, for the title.
@@ -26,7 +26,7 @@ def model_card(
         notes: what else is to be known of these files, a paragraph each.
     """
     image = spec["image"]
-    colours = "grey" if image["channels"] == 1 else "RGB"
+    colors = "grey" if image["channels"] == 1 else "RGB"
     if image["width"] is None:
         fit = "ratio kept to a few percent"
     elif image["keep_ratio"]:
@@ -39,12 +39,12 @@ def model_card(
     lines = [
         f"# {name}",
         "",
-        f"A text recogniser, as {what}; written by Hanline {__version__}.",
+        f"A text recognizer, as {what}; written by Hanline {__version__}.",
         "",
         "| | |",
         "|---|---|",
         f"| architecture | {architecture(spec)} |",
-        f"| images | {image_size(image)}, {colours}, {fit}; bicubic, then (x/255 − 0.5)/0.5 |",
+        f"| images | {image_size(image)}, {colors}, {fit}; bicubic, then (x/255 − 0.5)/0.5 |",
         f"| charset | {len(spec['charset'])} characters |",
         f"| longest text | {spec['max_label_length']} characters |",
         f"| trained by | {_origin(history)} |",
@@ -72,7 +72,7 @@ def architecture(spec: Mapping[str, Any]) -> str:
 
 
 def image_size(image: Mapping[str, Any]) -> str:
-    """The size of a recogniser's images, in words."""
+    """Return the size of a recognizer's images, in words."""
     if image["width"] is None:
         return f"{image['height']} pixels high, as wide as their text"
     return f"{image['height']}×{image['width']} pixels"

@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def grid(height: int, width: int, num_fiducial: int) -> tuple[Tensor, Tensor]:
-    """The two buffers of DTRB's TPS, which follow from the sizes.
+    """Compute the two buffers of DTRB's TPS, which follow from the sizes.
 
     They are those of :func:`hanline.models.transformation.tps.spline`, with the columns that meet
     zeros, and by NumPy, as there: the last bit of a logarithm is not the same in torch.

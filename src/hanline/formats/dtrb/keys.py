@@ -101,12 +101,12 @@ P_HAT, INV_DELTA_C = _GRID + "P_hat", _GRID + "inv_delta_C"
 
 
 def is_dtrb_state(state: Mapping[str, object]) -> bool:
-    """Whether the keys are those of a DTRB model."""
+    """Return whether the keys are those of a DTRB model."""
     return any(re.match(r"(module\.)?FeatureExtraction\.ConvNet\.", str(key)) for key in state)
 
 
 def recognizer_state(dtrb_state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """DTRB's tensors under the names of :class:`hanline.models.recognizer.Recognizer`.
+    """Return DTRB's tensors under the names of :class:`hanline.models.recognizer.Recognizer`.
 
     Args:
         dtrb_state: with or without the prefix ``module.``.
@@ -128,7 +128,7 @@ def recognizer_state(dtrb_state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def dtrb_state(recognizer: Recognizer) -> dict[str, Tensor]:
-    """A recogniser's tensors under DTRB's names, as ``DataParallel(model).state_dict()`` has them.
+    """Return a recognizer's tensors under DTRB's names, as ``DataParallel(model)`` has them.
 
     Raises:
         HanlineError: one of the stages is none that DTRB has.
@@ -152,7 +152,7 @@ def dtrb_state(recognizer: Recognizer) -> dict[str, Tensor]:
 
 
 def stage_names(spec: Mapping[str, Any]) -> dict[str, str]:
-    """DTRB's names of the four stages.
+    """Return DTRB's names of the four stages.
 
     Raises:
         HanlineError: DTRB has no such stage.
@@ -160,7 +160,7 @@ def stage_names(spec: Mapping[str, Any]) -> dict[str, str]:
     found = {}
     for stage, choices in CHOICES.items():
         target = spec[stage]["_target_"]
-        names = [name for name, choice in choices.items() if target == target_of(choice)]
+        names = [name for name in choices if target == target_of(stage, name)]
         if not names:
             raise HanlineError(
                 f"DTRB has no {stage} {target.rpartition('.')[2]}, so this model cannot become one "
@@ -171,7 +171,7 @@ def stage_names(spec: Mapping[str, Any]) -> dict[str, str]:
 
 
 def architecture(spec: Mapping[str, Any]) -> str:
-    """The four stages of a spec by the names of the presets, such as ``tps_resnet_bilstm_attn``."""
+    """Return the preset's name of a spec, such as ``tps_resnet_bilstm_attn``."""
     return "_".join(name.lower() for name in stage_names(spec).values())
 
 
@@ -183,12 +183,14 @@ def is_resnet(bare: Mapping[str, object]) -> bool:
     )
 
 
-def target_of(stage: type) -> str:
-    return f"{stage.__module__}.{stage.__name__}"
+def target_of(stage: str, name: str) -> str:
+    """Return the ``_target_`` of a choice of DTRB, such as ``"prediction", "Attn"``."""
+    choice = CHOICES[stage][name]
+    return f"{choice.__module__}.{choice.__name__}"
 
 
 def _renamed(name: str, beginnings: Mapping[str, str], parts: Mapping[str, str]) -> str:
-    """A name of one side in the names of the other; as it stands where there is none."""
+    """Return a name of one side in the names of the other; unchanged if it has none."""
     for beginning in _beginnings_of(name):
         if beginning in beginnings:
             rest = name[len(beginning) :].split(".")
@@ -197,7 +199,7 @@ def _renamed(name: str, beginnings: Mapping[str, str], parts: Mapping[str, str])
 
 
 def _beginnings_of(name: str) -> Iterator[str]:
-    """Where a name can be cut at a dot, the longest first."""
+    """Yield the beginnings of a name that end before a dot, the longest first."""
     while "." in name:
         name = name.rpartition(".")[0]
         yield name

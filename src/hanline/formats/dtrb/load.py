@@ -21,16 +21,7 @@ from hanline.formats.dtrb.keys import (
     stage_names,
     target_of,
 )
-from hanline.models.feature_extraction.rcnn import RCNN
-from hanline.models.feature_extraction.resnet import ResNet
-from hanline.models.feature_extraction.vgg import VGG
-from hanline.models.prediction.attention import AttentionPrediction
-from hanline.models.prediction.ctc import CTCPrediction
 from hanline.models.recognizer import Recognizer
-from hanline.models.sequence_modeling.bilstm import BiLSTM
-from hanline.models.sequence_modeling.none import NoSequenceModeling
-from hanline.models.transformation.none import NoTransformation
-from hanline.models.transformation.tps import TPS
 from hanline.text.charset import Charset, named_charset
 
 # A tensor's name and one of its dimensions → how large it is there.
@@ -44,7 +35,7 @@ def recognizer_from_dtrb(
     max_label_length: int,
     path: Path,
 ) -> Recognizer:
-    """Build the recogniser that a DTRB file holds the weights of.
+    """Build the recognizer that a DTRB file has the weights of.
 
     Args:
         tensors: the file's content.
@@ -77,7 +68,7 @@ def recognizer_from_dtrb(
 
 
 def stages_of(bare: Mapping[str, Tensor], path: Path) -> dict[str, dict[str, Any]]:
-    """The configs of the four stages, all widths included, as a file's tensors tell them.
+    """Return the configs of the four stages, with all widths, from a file's tensors.
 
     Args:
         bare: DTRB's tensors, without the prefix ``module.``.
@@ -131,8 +122,8 @@ def refuse_other_architecture(
             else f"{path} has the tensor {TELLTALES[has]}, of {has}"
         )
         raise HanlineError(
-            f"model.{stage} is {name}, but {reason}: model={architecture(found)} fits, as does no "
-            "model= at all"
+            f"model.{stage} is {name}, but {reason}: use model={architecture(found)}, or "
+            "omit model="
         )
     for stage, numbers in found.items():
         for key, value in numbers.items():
@@ -146,31 +137,37 @@ def refuse_other_architecture(
 
 def _transformation_of(bare: Mapping[str, Tensor], size: Size) -> dict[str, Any]:
     if not any(name.startswith("Transformation.") for name in bare):
-        return {"_target_": target_of(NoTransformation)}
+        return {"_target_": target_of("transformation", "None")}
     points = size("Transformation.LocalizationNetwork.localization_fc2.bias", 0) // 2
-    return {"_target_": target_of(TPS), "num_fiducial": points}
+    return {"_target_": target_of("transformation", "TPS"), "num_fiducial": points}
 
 
 def _feature_extraction_of(bare: Mapping[str, Tensor], size: Size) -> dict[str, Any]:
     layers = "FeatureExtraction.ConvNet."
     if is_resnet(bare):
-        return {"_target_": target_of(ResNet), "out_channels": size(layers + "conv4_2.weight", 0)}
+        return {
+            "_target_": target_of("feature_extraction", "ResNet"),
+            "out_channels": size(layers + "conv4_2.weight", 0),
+        }
     if layers + "3.wgf_u.weight" in bare:
         pattern = re.compile(re.escape(layers) + r"3\.GRCL\.(\d+)\.")
         iterations = {match[1] for name in bare if (match := pattern.match(name))}
         return {
-            "_target_": target_of(RCNN),
+            "_target_": target_of("feature_extraction", "RCNN"),
             "out_channels": size(layers + "9.weight", 0),
             "iterations": len(iterations),
         }
-    return {"_target_": target_of(VGG), "out_channels": size(layers + "18.weight", 0)}
+    return {
+        "_target_": target_of("feature_extraction", "VGG"),
+        "out_channels": size(layers + "18.weight", 0),
+    }
 
 
 def _sequence_modeling_of(bare: Mapping[str, Tensor], size: Size) -> dict[str, Any]:
     if not any(name.startswith("SequenceModeling.") for name in bare):
-        return {"_target_": target_of(NoSequenceModeling)}
+        return {"_target_": target_of("sequence_modeling", "None")}
     return {
-        "_target_": target_of(BiLSTM),
+        "_target_": target_of("sequence_modeling", "BiLSTM"),
         "hidden_size": size("SequenceModeling.0.rnn.weight_hh_l0", 1),
         "out_channels": size("SequenceModeling.0.linear.weight", 0),
         "layers": 2,
@@ -179,22 +176,22 @@ def _sequence_modeling_of(bare: Mapping[str, Tensor], size: Size) -> dict[str, A
 
 def _prediction_of(bare: Mapping[str, Tensor], size: Size) -> dict[str, Any]:
     if not any(name.startswith("Prediction.attention_cell.") for name in bare):
-        return {"_target_": target_of(CTCPrediction)}
+        return {"_target_": target_of("prediction", "CTC")}
     return {
-        "_target_": target_of(AttentionPrediction),
+        "_target_": target_of("prediction", "Attn"),
         "hidden_size": size("Prediction.generator.weight", 1),
     }
 
 
 def channels_of(bare: Mapping[str, Tensor]) -> int:
-    """1 for grey images, 3 for RGB, as the first convolution tells."""
+    """Return the channels that the first convolution takes: 1 for grey images, 3 for RGB."""
     first = "conv0_1" if is_resnet(bare) else "0"
     weight = bare.get(f"FeatureExtraction.ConvNet.{first}.weight")
     return weight.shape[1] if weight is not None and weight.dim() == 4 else 1
 
 
 def image_size_of(tensors: Mapping[str, Tensor]) -> tuple[int, int] | None:
-    """Height and width of the images, in pixels, as the grid of TPS tells; None without TPS."""
+    """Return height and width of the images, in pixels, from the grid of TPS; None without TPS."""
     basis = tensors.get(P_HAT, tensors.get(f"module.{P_HAT}"))
     if basis is None or basis.dim() != 2 or basis.shape[1] < 3:
         return None
@@ -225,14 +222,14 @@ def _check_classes(bare: Mapping[str, Tensor], charset: Charset | None, path: Pa
 
 
 def _named_charsets(length: int) -> list[str]:
-    """The charsets that come with Hanline and have so many characters."""
+    """Return the names of Hanline's charsets of this length."""
     files = (resources.files("hanline.text") / "charsets").iterdir()
     names = sorted(file.name.removesuffix(".txt") for file in files if file.name.endswith(".txt"))
     return [name for name in names if len(named_charset(name)) == length]
 
 
 def _check_tensors(bare: Mapping[str, Tensor], recognizer: Recognizer, path: Path) -> None:
-    """Hold a file's tensors against those that the recogniser would be saved with."""
+    """Compare a file's tensors with those that the recognizer would be saved with."""
     expected = {k.removeprefix("module."): t for k, t in dtrb_state(recognizer).items()}
     stages = "-".join(stage_names(recognizer.spec).values())
     for name, tensor in expected.items():

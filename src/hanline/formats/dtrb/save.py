@@ -13,7 +13,7 @@ CHARACTERS = ".characters.txt"
 
 
 def demo_command(path: Path, spec: Mapping[str, Any]) -> str:
-    """The command line that reads with the files of :func:`write_dtrb` in a checkout of DTRB."""
+    """Return the command that reads with a saved file in a checkout of DTRB."""
     names, image = stage_names(spec), spec["image"]
     hidden = spec["sequence_modeling"].get("hidden_size", spec["prediction"].get("hidden_size"))
     words = [

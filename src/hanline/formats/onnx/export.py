@@ -45,11 +45,11 @@ class Graph(nn.Module):
 def trace(
     graph: nn.Module, image: Mapping[str, Any], free_width: bool, outputs: Sequence[str]
 ) -> Any:
-    """The ONNX model (an ``onnx.ModelProto``) of a module that takes images (B, C, H, W), uint8.
+    """Return the ``onnx.ModelProto`` of a module that takes images (B, C, H, W), uint8.
 
     Args:
         graph: the module.
-        image: the recogniser's format, as :class:`hanline.data.images.ImageFormat` takes it.
+        image: the recognizer's format, as :class:`hanline.data.images.ImageFormat` takes it.
         free_width: whether images of another width can be given, too.
         outputs: the names of what the module returns.
     """
@@ -85,7 +85,7 @@ def trace(
 
 
 def _with_onnx_lstms(graph: nn.Module) -> nn.Module:
-    """A copy of a module whose LSTMs are ONNX's, as far as they are such as there are here."""
+    """Copy a module, with ONNX's LSTM in place of each usual one."""
     copied = copy.deepcopy(graph)
     for name, module in list(copied.named_modules()):
         if isinstance(module, nn.LSTM) and _is_usual(module):
@@ -94,7 +94,7 @@ def _with_onnx_lstms(graph: nn.Module) -> nn.Module:
 
 
 def _is_usual(lstm: nn.LSTM) -> bool:
-    """Whether it is one layer of two directions, the batch first, with biases and no more."""
+    """Return whether it is one layer of two directions, batch first, with biases and no more."""
     numbers = (lstm.num_layers, lstm.bidirectional, lstm.batch_first, lstm.bias, lstm.proj_size)
     return numbers == (1, True, True, True, 0)
 
@@ -139,7 +139,7 @@ class _OnnxLSTM(nn.Module):
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Leave out what the exporter says of its own parts."""
+    """Silence the exporter's messages about its own parts."""
     loggers = [logging.getLogger(name) for name in CHATTY]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

@@ -131,15 +131,8 @@ class AttentionPrediction(Prediction):
         def going(step: Tensor, ended: Tensor, *rest: Tensor) -> Tensor:
             return (step < steps) & ~ended.all()
 
-        def take_step(
-            step: Tensor,
-            ended: Tensor,
-            characters: Tensor,
-            hidden: Tensor,
-            cell: Tensor,
-            classes: Tensor,
-            probabilities: Tensor,
-        ) -> tuple[Tensor, ...]:
+        def take_step(step: Tensor, ended: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
+            characters, hidden, cell, classes, probabilities = rest
             embedded = self.cell.character(characters)
             hidden, cell = self.cell(embedded, features, keys, (hidden, cell))
             best, characters = self.generator(hidden).softmax(dim=1).max(dim=1)
