@@ -184,8 +184,8 @@ def last_message(err: str) -> str:
 @pytest.mark.parametrize(
     "name, arguments, key",
     [
-        ("predict", [], "image_dir"),
-        ("evaluate", ["checkpoint=x"], "dataset"),
+        ("predict", [], "input"),
+        ("evaluate", ["checkpoint=x"], "input"),
         ("pack", ["gt=x"], "output"),
         ("train", ["data=lmdb"], "data.train.dir"),
         ("train", ["corpus=files"], "corpus.files"),
@@ -259,8 +259,8 @@ def test_the_choices_of_the_users_own_folder_are_listed(refused):
     "folder", ["데모", "데모 (1)", "2024", "0x10", "a=b.d", "it's [1]", "C:\\그림\\", "1e3", "true"]
 )
 def test_any_name_of_a_folder_is_taken_as_it_stands(folder, settled):
-    config = settled("predict", f"image_dir={folder}", "checkpoint=a/b=3.ckpt")
-    assert config.image_dir == folder
+    config = settled("predict", f"input={folder}", "checkpoint=a/b=3.ckpt")
+    assert config.input == folder
     assert config.checkpoint == "a/b=3.ckpt"
 
 
@@ -281,7 +281,7 @@ def test_hangul_in_lists_and_in_other_keys(settled):
 
 @pytest.mark.parametrize(
     "argument",
-    ["batch_size=3", "image_dir='데모'", "a={b: [1]}", "image_dir=${x}", "-m", "--help", "~a"],
+    ["batch_size=3", "input='데모'", "a={b: [1]}", "input=${x}", "-m", "--help", "~a"],
 )
 def test_what_hydra_understands_is_left_alone(argument):
     assert literal(argument, predict.Settings) == argument

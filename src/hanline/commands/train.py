@@ -20,8 +20,8 @@ from hanline.cli.hydra_app import fail, is_first_process, plain, quiet_others, r
 from hanline.data.datamodule import TextImageData
 from hanline.data.images import ImageFormat
 from hanline.errors import HanlineError
-from hanline.formats.registry import model_file
 from hanline.models.recognizer import Recognizer
+from hanline.pretrained import model_path
 from hanline.system.files import write_text
 from hanline.text.charset import Charset
 from hanline.training.callbacks.best_checkpoint import best_value
@@ -127,7 +127,7 @@ def train(config: DictConfig) -> float | None:
     charset: Charset = instantiate(config.charset)
     recognizer = make_recognizer(config, charset)
     if config.finetune_from and not config.resume:
-        finetune_from(recognizer, model_file(config.finetune_from))
+        finetune_from(recognizer, model_path(config.finetune_from))
     module: pl.LightningModule = instantiate(config.module, _partial_=True)(
         recognizer=recognizer,
         optimizer=instantiate(config.optimizer),
