@@ -1,6 +1,7 @@
 """``hanline train``: train a recognizer."""
 
 import logging
+import os
 import sys
 import warnings
 from contextlib import suppress
@@ -52,7 +53,7 @@ def main() -> None:
     if sys.argv[1:2] == [WORKER]:
         # Worker of a run with several processes. Rank 0 composed the configuration and owns the
         # exit status; if a worker exits non-zero first, Lightning kills rank 0.
-        end_with_first_process()
+        end_with_first_process(int(sys.argv[3]))
         with suppress(TrainingStopped):
             try:
                 train(DictConfig(OmegaConf.load(sys.argv[2])))
@@ -78,7 +79,7 @@ def compose_and_train(config: DictConfig) -> float | None:
         write_text(run_dir / CONFIG, OmegaConf.to_yaml(config))
     # Lightning starts its processes with this command line. By default each of them would compose
     # the configuration again, even of a whole sweep.
-    sys.argv = [__file__, WORKER, str(run_dir / CONFIG)]
+    sys.argv = [__file__, WORKER, str(run_dir / CONFIG), str(os.getpid())]
     HydraConfig.instance().cfg = None
     try:
         return train(config)
