@@ -1,6 +1,7 @@
 """``hanline train``: train a recognizer."""
 
 import logging
+import os
 import sys
 import warnings
 from contextlib import nullcontext, suppress
@@ -68,7 +69,7 @@ def main() -> None:
     if given[:1] == [WORKER]:
         # Worker of a run with several processes. Rank 0 composed the configuration and owns the
         # exit status; if a worker exits non-zero first, Lightning kills rank 0.
-        end_with_first_process()
+        end_with_first_process(int(given[2]))
         with suppress(TrainingStopped):
             try:
                 train(DictConfig(OmegaConf.load(given[1])))
@@ -101,7 +102,7 @@ def compose_and_train(config: DictConfig) -> float | None:
 def _train_in(run_dir: Path, config: DictConfig) -> float | None:
     # Lightning starts its processes with this command line. By default each of them would compose
     # the configuration again, even of a whole sweep.
-    set_arguments([WORKER, str(run_dir / CONFIG)], program=__file__)
+    set_arguments([WORKER, str(run_dir / CONFIG), str(os.getpid())], program=__file__)
     HydraConfig.instance().cfg = None
     try:
         return train(config)
