@@ -1,22 +1,25 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 BIN := .venv/bin
+# What each installation has added to .venv.
+SMALL := .venv/.small_installed
 INSTALLED := .venv/.installed
 BENCH := .venv/.bench_installed
 
-.PHONY: help demo crawl-demo test test-processor lint bench clean
+.PHONY: help demo crawl-demo test test-fast test-processor lint bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-demo: $(INSTALLED)  ## from nothing to a reading: draw, train, read unseen words; about 10 minutes
+demo: $(SMALL)  ## from nothing to a reading: render, train, read unseen words
 	rm -rf demo_output
+	@echo "after its first steps the training says how long it will take on this machine"
 	$(BIN)/hanline train experiment=headline_quick hydra.run.dir=demo_output/run
 	$(BIN)/hanline synthesize output=demo_output/words part=validation samples=200 corpus.unseen_only=true synthesis.fonts=bundled
-	$(BIN)/hanline predict image_dir=demo_output/words checkpoint=demo_output/run/best_accuracy.ckpt output_dir=demo_output
+	$(BIN)/hanline predict input=demo_output/words checkpoint=demo_output/run/best_accuracy.ckpt output=demo_output
 	@echo "the same words, read by the reader that comes with Hanline:"
-	$(BIN)/hanline predict image_dir=demo_output/words output_dir=demo_output/shipped
-	@echo "made: the sets below data/, the run in demo_output/run, the words in demo_output/words"
+	$(BIN)/hanline predict input=demo_output/words output=demo_output/shipped
+	@echo "made: the datasets in data/rendered, the run in demo_output/run, the words in demo_output/words"
 
 crawl-demo: $(INSTALLED)  ## two days of crawling a news site on this machine; about 10 seconds
 	$(BIN)/python examples/crawl_demo.py
@@ -24,6 +27,9 @@ crawl-demo: $(INSTALLED)  ## two days of crawling a news site on this machine; a
 # One thread each: more of them than there are cores wait for one another, ten times as long.
 test: lint  ## everything that must hold: style, types, tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-fast: $(INSTALLED)  ## the tests that take no other process and no training; about a minute
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 # These two make any x86 processor one without AVX-512, as most are.
 test-processor: export ONEDNN_MAX_CPU_ISA := AVX2
@@ -41,9 +47,15 @@ lint: $(INSTALLED)  ## style and types alone
 
 .venv: $(INSTALLED)  ## the environment for development
 
-# trdg pins a version of arabic-reshaper that pip refuses since 24.1; what it needs is in [dev].
-$(INSTALLED): pyproject.toml crawler/pyproject.toml constraints.txt
+# What the demo needs. For Linux on x86_64, the package index has torch with NVIDIA's libraries only.
+$(SMALL): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
+	@[ "$$(uname -sm)" != "Linux x86_64" ] || echo "installing: about 3 GB to download, 5.7 GB on disk; most is torch's support of NVIDIA cards"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	touch $(SMALL)
+
+# trdg pins a version of arabic-reshaper that pip refuses since 24.1; its requirements are in [dev].
+$(INSTALLED): $(SMALL) crawler/pyproject.toml
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]' -e crawler
 	$(BIN)/python -m pip install --quiet -c constraints.txt --no-deps trdg
 	touch $(INSTALLED)
@@ -53,10 +65,5 @@ $(BENCH): $(INSTALLED)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,bench]'
 	touch $(BENCH)
 
-# Of data/ only the drawn sets, whose names end in a hash: crawled headlines live there too.
-FOUR := [0-9a-f][0-9a-f][0-9a-f][0-9a-f]
-HASH := $(FOUR)$(FOUR)$(FOUR)
-DRAWN := $(foreach part,train validation,data/$(part)-$(HASH) data/$(part)-$(HASH).partial*)
-
-clean:  ## remove what can be made again: drawn sets, the demo, builds, caches
-	rm -rf $(DRAWN) demo_output multirun outputs build dist .mypy_cache .pytest_cache .ruff_cache
+clean:  ## remove what can be made again: rendered datasets, the demo, builds, caches
+	rm -rf data/rendered demo_output multirun outputs build dist .mypy_cache .pytest_cache .ruff_cache

@@ -25,7 +25,8 @@ from rich.table import Table
 
 from hanline import Reader
 from hanline.data.image_folder import GT, read_gt
-from hanline.metrics.text_metrics import Comparison, uniform
+from hanline.metrics.comparison import Comparison
+from hanline.metrics.punctuation import fold_punctuation
 from hanline.system.malloc import keep_freed_memory
 
 
@@ -49,7 +50,7 @@ def main() -> None:
     if not rows:
         sys.exit(f"error: {given.folder / GT} names no image that is there")
     images = [row.image for row in rows]
-    labels = [uniform(row.label) for row in rows]
+    labels = [fold_punctuation(row.label) for row in rows]
     results = [hanline(images, given.checkpoint)]
     if shutil.which("tesseract"):
         results.append(tesseract(images, given.tessdata))
@@ -75,7 +76,9 @@ def hanline(images: list[Path], checkpoint: str) -> Result:
     for _ in range(times):
         reader.read(images)
     seconds = time.perf_counter() - start
-    return Result("Hanline", [uniform(text) for text in texts], len(images) * times / seconds)
+    return Result(
+        "Hanline", [fold_punctuation(text) for text in texts], len(images) * times / seconds
+    )
 
 
 def tesseract(images: list[Path], tessdata: Path | None) -> Result:
@@ -84,7 +87,7 @@ def tesseract(images: list[Path], tessdata: Path | None) -> Result:
     texts, seconds = run_tesseract(images, tessdata)
     rate = (len(images) - 1) / (seconds - starting) if len(images) > 1 else 1 / seconds
     name = "Tesseract" + (f" ({tessdata.name})" if tessdata else "")
-    return Result(name, [uniform(text) for text in texts], rate)
+    return Result(name, [fold_punctuation(text) for text in texts], rate)
 
 
 def run_tesseract(images: list[Path], tessdata: Path | None) -> tuple[list[str], float]:
@@ -126,9 +129,9 @@ def print_table(labels: list[str], results: list[Result]) -> None:
         table.add_row(
             result.name,
             str(len(labels)),
-            str(figures.correct),
-            f"{figures.cer:.2f} %",
-            f"{without.cer:.2f} %",
+            str(figures.sums["accuracy"]["correct"]),
+            f"{figures['cer']:.2f} %",
+            f"{without['cer']:.2f} %",
             f"{result.lines_per_second:.1f}",
         )
     Console().print(table)

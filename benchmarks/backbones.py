@@ -25,7 +25,8 @@ from rich.table import Table
 
 from hanline import Reader
 from hanline.data.image_folder import GT, Row, read_gt
-from hanline.metrics.text_metrics import Comparison, uniform
+from hanline.metrics.comparison import Comparison
+from hanline.metrics.punctuation import fold_punctuation
 
 # The sequence modeling that DTRB gives its models; headline_quick has a smaller one.
 _DTRB = (
@@ -107,9 +108,11 @@ def trained(model: str, given: argparse.Namespace, lines: Mapping[str, Sequence[
     reader = Reader(run / "last.ckpt", device="cpu", deskew=False)
     errors = {}
     for folder, rows in lines.items():
-        texts = [uniform(reading.text) for reading in reader.read(row.image for row in rows)]
-        found = Comparison.of([uniform(row.label) for row in rows], texts)
-        errors[folder] = found.cer, found.accuracy
+        texts = [
+            fold_punctuation(reading.text) for reading in reader.read(row.image for row in rows)
+        ]
+        found = Comparison.of([fold_punctuation(row.label) for row in rows], texts)
+        errors[folder] = found["cer"], found["accuracy"]
     images = [row.image for row in lines[given.folders[-1].name]]
     with one_core():
         rate = rate_of(lambda: reader.read(images), len(images), seconds=3)

@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def build(folder: Path, count: int) -> float:
-    """Fill a store.
+    """Fill a store, and return the seconds that it took.
 
     Returns:
         The seconds that it took.
@@ -124,7 +124,7 @@ def settle(folder: Path, stored: int, crawled: int) -> dict[str, str]:
 
 
 def peak_memory() -> float | None:
-    """This process's peak memory so far in MB; None on Windows, which does not tell it."""
+    """Return this process's peak memory in MB, or None on Windows, which does not report it."""
     try:
         import resource
     except ImportError:
@@ -151,7 +151,7 @@ class News:
             self._weights.append(total)
 
     def headline(self) -> str:
-        """The next headline."""
+        """Return the next headline."""
         rng = self._rng
         words = rng.choices(
             self._words, cum_weights=self._weights, k=rng.choice((5, 6, 7, 7, 8, 9))
@@ -163,7 +163,7 @@ class News:
         return " ".join(words)
 
     def changed(self, headline: str, rng: random.Random) -> str:
-        """The headline with one particle or mark changed."""
+        """Return the headline with one particle or mark changed."""
         words = headline.split()
         i = rng.choice([i for i, word in enumerate(words) if not word[0].isdigit()])
         if rng.random() < 0.5:
@@ -174,7 +174,7 @@ class News:
 
 
 def invented_words(count: int, seed: int = 0) -> list[str]:
-    """Words of two to four syllables, for headlines by the million that are not alike."""
+    """Return invented words of two to four syllables, for millions of different headlines."""
     rng = random.Random(seed)
     syllables = [chr(code) for code in range(ord("가"), ord("힣"), 7)]
     return ["".join(rng.choices(syllables, k=rng.choice((2, 2, 3, 3, 4)))) for _ in range(count)]

@@ -1,4 +1,4 @@
-"""Accuracy and normalised edit distance of many readings: Hanline, and an edit distance in Python.
+"""All metrics of many readings: Hanline, and an edit distance in Python.
 
     python benchmarks/metrics.py [--readings N]
 
@@ -17,8 +17,8 @@ from hydra.utils import instantiate
 from measuring import Row, command, in_turns, one_core
 from word_images import DISTINCT, charset, composed, drawn_with, words
 
-from hanline.metrics.text_metrics import Comparison
-from hanline.metrics.torch_metrics import ReadingMetrics
+from hanline.metrics.comparison import Comparison
+from hanline.training.validation_metrics import ValidationMetrics
 
 Pairs = tuple[Sequence[str], Sequence[str]]
 # A validation compares a batch at a time.
@@ -87,7 +87,7 @@ def validation(labels: Sequence[str], texts: Sequence[str]) -> float:
         (labels[part], texts[part], losses[part], counts[part])
         for part in (slice(start, start + BATCH) for start in range(0, len(labels), BATCH))
     ]
-    metrics = ReadingMetrics()
+    metrics = ValidationMetrics()
     start = time.perf_counter()
     for batch in batches:
         metrics.update(*batch)

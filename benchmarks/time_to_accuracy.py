@@ -54,7 +54,7 @@ runpy.run_path(checkout + "/train.py", run_name="__main__")
 """
 HANGUL = re.compile("[가-힣]+")
 MODEL = [
-    *("experiment=demo", "data=lmdb", "corpus.min_words=1", "corpus.max_words=1"),
+    *("experiment=lines", "data=lmdb", "corpus.min_words=1", "corpus.max_words=1"),
     # Each word as wide as it is; DTRB squeezes or stretches all to 100 pixels.
     *("image.width=null", "image.keep_ratio=true", "max_label_length=25"),
 ]

@@ -1,4 +1,4 @@
-"""Two days of crawling a news site on this machine: ``python examples/crawl_demo.py``."""
+"""Crawl a news site on this machine on two days: ``python examples/crawl_demo.py``."""
 
 import argparse
 import json
@@ -30,7 +30,7 @@ def main() -> int:
         folder = Path(options.folder or temporary).resolve()
         for number, day in enumerate(DAYS, start=1):
             control(address, day=number, pages=options.pages, robots="refuse")
-            print(f"\nDay {number}: {address} as it is on {day}, 9:00 in Korea", flush=True)
+            print(f"\nDay {number}: {address} on {day}, 9:00 in Korea", flush=True)
             status = crawl(
                 "naver_section",
                 NAVER_NEWS_URL=address,
@@ -63,7 +63,7 @@ def _compare(folder: Path, kept: bool) -> int:
     new = lines[f"{DAYS[1]}.new.txt"]
     both = set(first) & set(second)
     wrong = set(first) & set(new)
-    print(f"\n{len(both):,} headlines stood there on both days, {len(wrong)} of them called new")
+    print(f"\n{len(both):,} headlines on both days, {len(wrong)} of them called new")
     everything = lines["headlines.txt"]
     once = len(set(everything)) == len(everything) == len(first) + len(new)
     print(f"headlines.txt has each once: {'yes' if once else 'NO'}")
@@ -92,7 +92,7 @@ def crawl(spider: str, *arguments: str, **settings: object) -> int:
 
 @contextmanager
 def running_server() -> Iterator[str]:
-    """The demonstration's news site in a process of its own.
+    """Run the news site in a process of its own.
 
     Yields:
         Its address.
@@ -113,7 +113,7 @@ def running_server() -> Iterator[str]:
 
 
 def control(address: str, **options: object) -> None:
-    """Tell the server what to do; it forgets what it was told before."""
+    """Set what the server does; earlier settings end."""
     body = json.dumps(options).encode()
     urlopen(Request(f"{address}/control", body, {"Content-Type": "application/json"})).close()
 

@@ -1,4 +1,4 @@
-"""What is costly, or what several rooms need: a recogniser that reads ten words, and commands."""
+"""Fixtures that several folders use: a recognizer that reads ten words, commands, processes."""
 
 import importlib
 import logging
@@ -20,6 +20,7 @@ from PIL import Image, ImageDraw
 from support.dtrb import HANGUL
 from torch import nn
 
+from hanline.cli import commands
 from hanline.models.recognizer import Recognizer
 from hanline.synthesis.fonts import Font, bundled_files
 from hanline.training.module import RecognizerModule
@@ -34,6 +35,24 @@ MakeRecognizer = Callable[..., Recognizer]
 
 # Small tensors gain nothing from several threads, and pytest has as many processes as there are.
 torch.set_num_threads(1)
+
+
+# What makes a test slow: another process, a command, or the training of ``checkpoint``.
+PROCESS_FIXTURES = {"process"}
+SLOW_FIXTURES = PROCESS_FIXTURES | {"checkpoint", "command"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
+    """Mark tests as ``process`` and ``slow`` by the fixtures that they use.
+
+    ``make test-fast`` leaves out the slow ones. A test that is slow for another reason has the mark
+    where it is written.
+    """
+    for item in items:
+        if PROCESS_FIXTURES & {*item.fixturenames}:
+            item.add_marker("process")
+        if SLOW_FIXTURES & {*item.fixturenames}:
+            item.add_marker("slow")
 
 
 @pytest.fixture(scope="session")
@@ -57,7 +76,7 @@ def picture() -> Callable[[str], Image.Image]:
 
 @pytest.fixture(scope="session")
 def make_recognizer() -> MakeRecognizer:
-    """Builds a small recogniser of one's own stages, its first weights always the same."""
+    """Builds a small recognizer of the given stages, with the same first weights each time."""
 
     def make(
         transformation: str = "none",
@@ -123,7 +142,7 @@ def make_recognizer() -> MakeRecognizer:
 
 @pytest.fixture(scope="session")
 def save_checkpoint() -> Callable[[Recognizer, Path], Path]:
-    """Writes a recogniser as a run writes it."""
+    """Writes a recognizer as a run writes it."""
 
     def save(recognizer: Recognizer, path: Path) -> Path:
         module = RecognizerModule(recognizer, torch.optim.AdamW, lambda optimizer, steps: None)
@@ -149,7 +168,7 @@ def checkpoint(
     picture: Callable[[str], Image.Image],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
-    """A checkpoint of a CTC recogniser that reads the pictures of ten words.
+    """A checkpoint of a CTC recognizer that reads the pictures of ten words.
 
     Its size and its characters are not those of the configuration.
     """
@@ -286,15 +305,24 @@ def command(
     tmp_path: Path,
     hydra_apart: None,
 ) -> Any:
-    """Runs ``hanline NAME …`` in this process, in an empty folder; a defect is raised here."""
+    """Runs ``hanline NAME …`` in this process, in an empty folder; a defect is raised here.
+
+    NAME is a command, or the file of one.
+    """
     monkeypatch.chdir(tmp_path)
+
+    def main(name: str) -> None:
+        if name in commands.names():
+            commands.command(name)()
+        else:
+            importlib.import_module(f"hanline.commands.{name}").main()
 
     def run(name: str, *arguments: str) -> Ended:
         capsys.readouterr()
         monkeypatch.setattr(sys, "argv", ["hanline", *arguments])
         status = 0
         try:
-            importlib.import_module(f"hanline.commands.{name}").main()
+            main(name)
         except SystemExit as ended:
             status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
         captured = capsys.readouterr()

@@ -101,9 +101,10 @@ for task, *arguments in (
 file = folder / "eps.png"
 readings = Reader(checkpoint, "cpu").read([file, file.read_bytes()])
 problems = [reading.problem for reading in readings]
-from hanline.data.dataset import LabelRules, LMDBDataset
+from hanline.data.dataset import LMDBDataset
+from hanline.data.labels import LabelRules
 from hanline.data.images import ImageFormat
-from hanline.data.lmdb_store import LMDBWriter
+from hanline.data.lmdb_writer import LMDBWriter
 from hanline.text.charset import Charset
 
 writer = LMDBWriter(Path("set"), resume=False)

@@ -128,7 +128,7 @@ def _read_rfc_822(text: str) -> datetime:
     try:
         return parsedate_to_datetime(text)
     except (TypeError, IndexError) as error:  # what the parser raises for some odd texts
-        raise ValueError(f"{text!r} is no date") from error
+        raise ValueError(f"{text!r} is not a date") from error
 
 
 def _read_dotted(text: str) -> datetime:

@@ -76,7 +76,7 @@ class CrawlRun:
     def fail(
         self, status: ExitStatus, what: str, stream: str | None = None, page: int | None = None
     ) -> None:
-        """Note something that cannot be done; the run's exit status will say so."""
+        """Record a failure for the report and the exit status."""
         failure = Failure(status, what, stream, page)
         logger.error("%s%s", f"{stream}, page {page}: " if stream else "", what)
         self.failures.append(failure)
@@ -98,9 +98,9 @@ class CrawlRun:
         return write_bytes(path, body)
 
     def end(self, interrupted: bool) -> Report:
-        """Take the pages into the store, write the files, and say how it went.
+        """Add the pages to the store, write the files, and report.
 
-        Whenever the process dies in here, the next run with the same job folder does what is left:
+        If the process dies in here, the next run with the same job folder does the rest:
         the store has taken in all pages or none, and the files are derived from it.
 
         Raises:
@@ -143,20 +143,20 @@ class CrawlRun:
 
 
 def output_folder(settings: BaseSettings) -> Path:
-    """The folder of the store and the files."""
+    """Return the folder of the store and the files."""
     return Path(settings["HEADLINES_FOLDER"]).expanduser().resolve()
 
 
 def clock_of(settings: BaseSettings) -> Clock:
-    """The clock that the settings ask for."""
+    """Return the clock that the settings ask for."""
     return Clock(settings.get("HEADLINES_CLOCK"))
 
 
 def store_of(settings: BaseSettings) -> Store:
-    """The store that the settings ask for.
+    """Open the store that the settings ask for.
 
     Raises:
-        HanlineError: it cannot be opened.
+        HanlineError: The store cannot be opened.
     """
     near = settings.getbool("NEAR_REPEATS")
     return Store(
@@ -166,7 +166,7 @@ def store_of(settings: BaseSettings) -> Store:
 
 
 def cleaning_of(settings: BaseSettings) -> HeadlineCleaning:
-    """The cleaning rules that the settings ask for.
+    """Return the cleaning rules that the settings ask for.
 
     Raises:
         HanlineError: a rule has a value that it does not know, or the charset is unknown.

@@ -79,7 +79,7 @@ def whole_characters(text: str) -> str:
 
 
 def valid_references(markup: str) -> str:
-    """Replace references to what is not a character, for example ``&#xD800;``, by U+FFFD.
+    """Replace references to a code that is not a character, for example ``&#xD800;``, by U+FFFD.
 
     libxml2 would keep them, and lxml could not make a string of the text.
     """

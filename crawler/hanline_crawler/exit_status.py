@@ -1,13 +1,13 @@
-"""What a run's exit status says."""
+"""The exit statuses of a run."""
 
 from enum import IntEnum
 
 
 class ExitStatus(IntEnum):
-    """The exit status of ``scrapy crawl``. Where several apply, the least of those not 0."""
+    """The exit status of ``scrapy crawl``. If several apply, the least of those above 0."""
 
     COMPLETE = 0  # every page was read
-    DEFECT = 1  # an error that nobody foresaw; the log has its traceback
+    DEFECT = 1  # a defect with a traceback in the log, or the disk cannot be written
     USAGE = 2  # a wrong argument or setting
     KEYS_REFUSED = 3  # the search API's keys are missing or refused
     ROBOTS_REFUSED = 4  # robots.txt refuses, or could not be read

@@ -1,4 +1,4 @@
-"""What watches over a run: its progress and its end."""
+"""Scrapy's extensions: the progress of a run and its end."""
 
 import logging
 import sqlite3
@@ -38,7 +38,7 @@ class EndOfRun:
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
-        """Scrapy's way to build it."""
+        """Build the part from its crawler, as Scrapy asks."""
         return cls(crawler)
 
     def _spider_error(self, failure: Failure) -> None:
@@ -108,7 +108,7 @@ class ProgressOfRun:
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
-        """Scrapy's way to build it."""
+        """Build the part from its crawler, as Scrapy asks."""
         return cls(crawler)
 
     def _opened(self) -> None:

@@ -1,4 +1,4 @@
-"""What the spiders yield."""
+"""The items that the spiders yield."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 
 @dataclass
 class Headline:
-    """One headline as it stands in ``<date>.jsonl``.
+    """One headline as ``<date>.jsonl`` has it.
 
     Attributes:
         headline: the cleaned headline.
@@ -51,5 +51,5 @@ class Page:
 
     @property
     def read(self) -> int:
-        """How many headlines stood on the page."""
+        """Return the number of headlines on the page, dropped ones too."""
         return len(self.headlines) + sum(self.dropped.values())

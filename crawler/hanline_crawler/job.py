@@ -27,7 +27,7 @@ CREATE TABLE addresses (stream TEXT, address TEXT, PRIMARY KEY (stream, address)
 
 
 class Position(NamedTuple):
-    """How far a stream is.
+    """How far a stream has been read.
 
     Attributes:
         number: the last page that was kept; 0 before the first.
@@ -39,7 +39,7 @@ class Position(NamedTuple):
 
     @property
     def ended(self) -> bool:
-        """Whether the last page has been read."""
+        """Return whether the last page has been read."""
         return self.number > 0 and self.next is None
 
 
@@ -101,7 +101,7 @@ class Job:
             )
 
     def position(self, stream: str) -> Position:
-        """How far a stream is."""
+        """Return how far a stream has been read."""
         row = self._db.execute(
             "SELECT number, next FROM pages WHERE stream = ? ORDER BY number DESC LIMIT 1",
             (stream,),
@@ -139,7 +139,7 @@ class Job:
         self._db.execute("COMMIT")
 
     def fresh(self, stream: str, addresses: Sequence[str]) -> set[str]:
-        """Those of the articles' addresses that no earlier page of the stream had."""
+        """Return the addresses that no earlier page of the stream had."""
         return {
             address
             for address in addresses
@@ -149,14 +149,14 @@ class Job:
         }
 
     def stale_pages(self, stream: str) -> int:
-        """How many of the last pages of a stream in a row had no article that was new to it."""
+        """Count the last pages of a stream, in a row, without an article that was new to it."""
         row = self._db.execute(
             "SELECT max(number) FROM pages WHERE stream = ? AND fresh > 0", (stream,)
         ).fetchone()
         return self.position(stream).number - (row[0] or 0)
 
     def led_to(self, stream: str, following: dict[str, Any]) -> bool:
-        """Whether an earlier page of the stream has led to the same page already."""
+        """Return whether an earlier page of the stream led to the same page."""
         text = json.dumps(following, ensure_ascii=False, sort_keys=True)
         row = self._db.execute(
             "SELECT 1 FROM pages WHERE stream = ? AND next = ?", (stream, text)
@@ -164,10 +164,10 @@ class Job:
         return row is not None
 
     def pages(self, done: Callable[[str], int]) -> Iterator[Page]:
-        """The pages in the order of arrival, which is that of the streams and not of the network.
+        """Yield the pages in the order of the streams, not of the network's answers.
 
         Args:
-            done: how many pages of a stream to leave out, from its first.
+            done: Returns how many pages of a stream to leave out, from its first.
         """
         for stream in self.streams:
             rows = self._db.execute(
@@ -180,12 +180,12 @@ class Job:
                 yield Page(headlines=headlines, **fields)
 
     def page_count(self) -> int:
-        """How many pages are kept."""
+        """Return the number of pages that are kept."""
         count: int = self._db.execute("SELECT count(*) FROM pages").fetchone()[0]
         return count
 
     def ended(self) -> bool:
-        """Whether every stream has been read to its last page."""
+        """Return whether every stream has been read to its last page."""
         return all(self.position(stream).ended for stream in self.streams)
 
     def close(self) -> None:
@@ -201,6 +201,6 @@ class Job:
 
 
 def job_name(spider: str, day: str, streams: Sequence[str]) -> str:
-    """The folder's name of a job that was given none: the same for the same crawl of a day."""
+    """Return the default name of a job's folder: the same for the same crawl of a day."""
     digest = hashlib.sha256("\n".join(streams).encode()).hexdigest()[:8]
     return f"{spider}-{day}-{digest}"

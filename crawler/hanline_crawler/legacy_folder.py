@@ -25,12 +25,12 @@ _CHUNK = 8192
 
 
 def import_legacy_folder(folder: Path, settings: BaseSettings) -> str:
-    """Take the headlines of a folder into the store, and write the files.
+    """Import the headlines of a folder into the store, and write the files.
 
     Headlines arrive in the order of ``all_headline.txt``; a headline's day is that of the oldest
     backup that has it; those that no backup has belong to no day, and are older than all.
-    Only exact repeats are left out: a corpus that somebody has trained on stays whole. Near
-    repeats of it are found from the next crawl on. To take a folder over twice changes nothing.
+    Only exact repeats are left out, so that a corpus for earlier trainings stays whole. Near
+    repeats of it are found from the next crawl on. A second import changes nothing.
 
     Args:
         folder: the original tool's folder; its files are read only. UTF-8 or EUC-KR.
@@ -46,8 +46,8 @@ def import_legacy_folder(folder: Path, settings: BaseSettings) -> str:
     files = [path for path in (folder / ALL,) if path.is_file()] + [path for _, path in backups]
     if not files:
         raise HanlineError(
-            f"{folder} is no folder of the original tool: it holds neither {ALL} nor text files "
-            "with a date in their names"
+            f"{folder}: expected a folder with {ALL} or text files with a date in their names. "
+            "Name the folder of the original tool."
         )
     clean = cleaning_of(settings)
     first_days = _first_days(backups, clean)
@@ -57,7 +57,7 @@ def import_legacy_folder(folder: Path, settings: BaseSettings) -> str:
     days: set[str] = set()
     new = 0
     with store_of(settings) as store:
-        with store.transaction(), progress("taking over", len(texts)) as advance:
+        with store.transaction(), progress("importing", len(texts)) as advance:
             while chunk := list(islice(rows, _CHUNK)):
                 taken = store.add_texts(chunk)
                 new += len(taken)
@@ -83,7 +83,7 @@ def _backups(folder: Path) -> list[tuple[str, Path]]:
 
 
 def date_in_name(stem: str) -> str | None:
-    """The date that a file's name holds, ``YYYY-MM-DD``; None where it holds none."""
+    """Return the date in a file's name, ``YYYY-MM-DD``, or None without one."""
     for pattern, century in ((_LONG_DATE, ""), (_SHORT_DATE, "20")):
         for match in pattern.finditer(stem):
             try:

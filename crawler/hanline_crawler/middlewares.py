@@ -1,4 +1,4 @@
-"""The crawl's manners: robots.txt, pauses, redirects and the search API's quota."""
+"""Downloader middlewares: robots.txt, pauses, redirects and the search API's quota."""
 
 import asyncio
 import logging
@@ -44,7 +44,7 @@ class ObeyRobots:
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
-        """Scrapy's way to build it."""
+        """Build the part from its crawler, as Scrapy asks."""
         return cls(crawler)
 
     async def process_request(self, request: Request) -> None:
@@ -86,7 +86,7 @@ class PoliteRetries(RetryMiddleware):
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
-        """Scrapy's way to build it."""
+        """Build the part from its crawler, as Scrapy asks."""
         middleware = super().from_crawler(crawler)
         settings = crawler.settings
         middleware._first_pause = settings.getfloat("RETRY_BACKOFF")
@@ -147,7 +147,7 @@ class PoliteRetries(RetryMiddleware):
 
 
 def retry_after(response: Response) -> float | None:
-    """The seconds that a 429 or 503 asks to wait (RFC 9110, 10.2.3); None where it does not."""
+    """Return the seconds that a 429 or 503 asks to wait (RFC 9110, 10.2.3), or None."""
     if response.status not in (429, 503):
         return None
     value = (response.headers.get("Retry-After") or b"").decode("latin-1").strip()
@@ -200,7 +200,7 @@ class ApiQuota:
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
-        """Scrapy's way to build it."""
+        """Build the part from its crawler, as Scrapy asks."""
         return cls(crawler)
 
     def process_request(self, request: Request) -> None:
@@ -212,6 +212,6 @@ class ApiQuota:
         client = sha256(key.encode()).hexdigest()[:16]  # the key itself is nobody's business
         if not run.store.count_api_call(run.clock.today(), client, self._quota):
             raise QuotaSpent(
-                f"the day's {self._quota:,} calls of this key are used up; "
-                "they are counted anew after midnight in Korea"
+                f"the day's {self._quota:,} calls of this key are used up. "
+                "The next day begins at midnight in Korea."
             )

@@ -27,13 +27,13 @@ class Outline(NamedTuple):
 
 
 def outline(headline: str) -> Outline:
-    """The part of a headline that is compared with others."""
+    """Return the part of a headline that is compared with others."""
     numbers = tuple(number.replace(",", "") for number in _NUMBER.findall(headline))
     return Outline(_MARKS.sub("", headline).casefold(), numbers)
 
 
 def likeness(a: Outline, b: Outline, threshold: float) -> float:
-    """How alike two headlines are, from 0 to 100; 0 where it is below the threshold.
+    """Return the similarity of two headlines, from 0 to 100, or 0 below the threshold.
 
     rapidfuzz's ratio (the indel similarity) of the letters. A particle of one syllable changed
     among 20 letters gives 95.
@@ -58,7 +58,7 @@ class Keys:
 
 
 def index_keys(outlines: Sequence[Outline]) -> list[Keys]:
-    """The index keys of headlines, 64-bit signed integers.
+    """Return the index keys of headlines, 64-bit signed integers.
 
     Two kinds, because each finds what the other may miss:
 
@@ -111,7 +111,7 @@ def _hash(text: str) -> int:
 
 
 def text_hash(text: str) -> int:
-    """A 64-bit signed hash of a text, the same in every run."""
+    """Return a 64-bit signed hash of a text, the same in every run."""
     return _signed(_hash(text))
 
 

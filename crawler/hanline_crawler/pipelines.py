@@ -1,4 +1,4 @@
-"""What happens to a page after the spider has read it."""
+"""The item pipelines: clean a page's headlines, and keep the page."""
 
 import sqlite3
 from typing import Self
@@ -19,7 +19,7 @@ class CleanHeadlinesPipeline:
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
-        """Scrapy's way to build it."""
+        """Build the part from its crawler, as Scrapy asks."""
         return cls(crawler)
 
     def process_item(self, item: Page) -> Page:
@@ -49,7 +49,7 @@ class StorePagePipeline:
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
-        """Scrapy's way to build it."""
+        """Build the part from its crawler, as Scrapy asks."""
         return cls(crawler)
 
     def process_item(self, item: Page) -> Page:
@@ -75,8 +75,8 @@ class StorePagePipeline:
 
 
 def run_of(crawler: Crawler) -> CrawlRun:
-    """The run that a crawler's spider is in."""
+    """Return the run of a crawler's spider."""
     run = getattr(crawler.spider, "run", None)
     if not isinstance(run, CrawlRun):
-        raise TypeError(f"{crawler.spider} is no headline spider: it has no run")
+        raise TypeError(f"{crawler.spider} is not a headline spider: it has no run")
     return run

@@ -1,4 +1,4 @@
-"""What a run tells at its end: a table, and the same as JSON."""
+"""The report of a run: a table, and the same as JSON."""
 
 import json
 from collections import Counter
@@ -57,20 +57,20 @@ class Report:
 
     @property
     def exit_status(self) -> ExitStatus:
-        """The least status of the failures; interrupted and complete come after them."""
+        """Return the least status of the failures; without any, interrupted or complete."""
         if self.failures:
             return min(failure.status for failure in self.failures)
         return ExitStatus.INTERRUPTED if self.interrupted else ExitStatus.COMPLETE
 
     def total(self) -> Counts:
-        """The sum over all streams."""
+        """Return the sum over all streams."""
         total = Counts()
         for counts in self.streams.values():
             total.add(counts)
         return total
 
     def as_json(self) -> dict[str, Any]:
-        """The report as JSON has it."""
+        """Return the report as it is written to JSON."""
         return {
             "spider": self.spider,
             "day": self.day,

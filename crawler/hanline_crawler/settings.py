@@ -12,10 +12,10 @@ COMMANDS_MODULE = "hanline_crawler.commands"
 # --- where and when ---------------------------------------------------------------------------
 # The store, the day's files and headlines.txt.
 HEADLINES_FOLDER = str(headlines_folder())
-# An ISO 8601 time with its offset at which the crawl's clock stands; None is the real time.
+# The ISO 8601 time, with its offset, that the crawl's clock shows. None: the real time.
 HEADLINES_CLOCK: str | None = None
 # The job folder is Scrapy's JOBDIR. Without one it is jobs/ in HEADLINES_FOLDER, by spider and day.
-# Seconds between two lines of progress where there is no terminal.
+# Seconds between two lines of progress without a terminal.
 PROGRESS_SECONDS = 10.0
 
 # --- cleaning: see hanline_crawler.cleaning.HeadlineCleaning -------------------------------------
@@ -119,7 +119,7 @@ RSS_FEEDS: list[dict[str, Any]] = [
 # --- manners ------------------------------------------------------------------------------------
 # Whoever has a site's permission switches this off by name: -s ROBOTSTXT_OBEY=False
 ROBOTSTXT_OBEY = True
-# A mail address or a page that says who crawls; it stands in the User-Agent.
+# A mail address or a page that says who crawls, for the User-Agent.
 CONTACT = ""
 USER_AGENT = "hanline-headlines/0.1"
 DEFAULT_REQUEST_HEADERS = {
@@ -142,7 +142,7 @@ DOWNLOAD_MAXSIZE = 8 * 1024 * 1024
 DOWNLOAD_WARNSIZE = 0
 DOWNLOAD_VERIFY_CERTIFICATES = True
 REDIRECT_MAX_TIMES = 5
-REDIRECT_HOSTS: list[str] = []  # besides the spider's own
+REDIRECT_HOSTS: list[str] = []  # apart from the spider's own
 METAREFRESH_ENABLED = False
 COOKIES_ENABLED = False
 

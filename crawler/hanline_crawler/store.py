@@ -93,7 +93,7 @@ class Store:
             :func:`hanline_crawler.near_repeats.likeness`). If None, only exact repeats count.
 
     Raises:
-        HanlineError: the file is no store, or one that another version of Hanline made.
+        HanlineError: The file is not a store, or another version of Hanline made it.
     """
 
     def __init__(self, path: Path, near_threshold: float | None) -> None:
@@ -137,7 +137,7 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All or nothing, and nobody else writes meanwhile, in this process or another."""
+        """Write all or nothing, while no other process writes."""
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -148,19 +148,19 @@ class Store:
         self._db.execute("COMMIT")
 
     def settled_pages(self, job: str, stream: str) -> int:
-        """How many pages of a job's stream are in the store; they are its first ones."""
+        """Return how many of the first pages of a job's stream are in the store."""
         row = self._db.execute(
             "SELECT pages FROM settled WHERE job = ? AND stream = ?", (job, stream)
         ).fetchone()
         return row[0] if row else 0
 
     def counts(self, job: str) -> dict[str, Counts]:
-        """What became of a job's headlines, by stream."""
+        """Return what became of a job's headlines, by stream."""
         rows = self._db.execute("SELECT stream, counts FROM settled WHERE job = ?", (job,))
         return {stream: Counts(**json.loads(counts)) for stream, counts in rows}
 
     def settle(self, job: str, day: str, pages: Iterable[Page]) -> None:
-        """Take in pages of a job, in this order, in one transaction.
+        """Add pages of a job, in this order, in one transaction.
 
         Args:
             job: the job's own name, the same when it goes on after an interruption.
@@ -195,7 +195,7 @@ class Store:
         )
 
     def add_texts(self, texts: list[tuple[str, str]]) -> dict[str, str]:
-        """Take in headlines that another tool has collected; only exact repeats are left out.
+        """Add headlines of another tool; only exact repeats are left out.
 
         Within a transaction.
 
@@ -287,7 +287,7 @@ class Store:
         self._db.executemany("INSERT OR IGNORE INTO near_keys VALUES (?, ?)", sorted(chunk.keys))
 
     def day_items(self, day: str, only_new: bool = False) -> Iterator[dict[str, Any]]:
-        """A day's items in the order of arrival.
+        """Yield a day's items in the order of arrival.
 
         Args:
             day: ``YYYY-MM-DD``.
@@ -302,7 +302,7 @@ class Store:
             yield json.loads(item)
 
     def all_headlines(self) -> Iterator[str]:
-        """Every headline once, in the order of arrival."""
+        """Yield every headline once, in the order of arrival."""
         rows = self._db.execute("SELECT text FROM headlines WHERE same_as IS NULL ORDER BY id")
         for (text,) in rows:
             yield text
@@ -335,7 +335,7 @@ class Match(NamedTuple):
 
     @property
     def is_new(self) -> bool:
-        """Whether the store did not have it."""
+        """Return whether the store did not have it."""
         return self.kind == "new"
 
 

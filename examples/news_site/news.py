@@ -47,7 +47,7 @@ _WORDS = _read_vocabulary()
 
 
 def invented_headline(rng: random.Random, section: str) -> str:
-    """A headline of a section: one of some hundred million."""
+    """Return a headline of a section, one of some hundred million."""
     name, other = rng.sample(_WORDS[section], 2)
     kinds = ("place", "quality", "matter", "deed", "words")
     chosen = {kind: rng.choice(_WORDS[kind]) for kind in kinds}
@@ -56,7 +56,7 @@ def invented_headline(rng: random.Random, section: str) -> str:
 
 
 def with_another_particle(headline: str) -> str:
-    """The headline as another publisher has it: one mark or particle changed."""
+    """Return the headline as another publisher has it: one mark or particle changed."""
     for old, new in (("…", " "), (", ", " "), ("에 ", "에도 "), ("·", ", "), ("의 ", " ")):
         if old in headline:
             return headline.replace(old, new, 1)
@@ -92,12 +92,12 @@ class News:
         self.now = self.FIRST_MORNING + timedelta(days=day - 1)
 
     def articles(self, section: str) -> list["Article"]:
-        """A section's articles, the youngest first."""
+        """Return a section's articles, the youngest first."""
         youngest = 100_000 + self.day * self._a_day
         return [Article(self, section, youngest - i) for i in range(self.shown)]
 
     def age(self, number: int) -> timedelta:
-        """How old an article is."""
+        """Return the age of an article."""
         youngest = 100_000 + self.day * self._a_day
         return timedelta(seconds=20 + (youngest - number) * (86_400 // max(1, self._a_day)))
 
@@ -114,7 +114,7 @@ class Article:
 
     def __init__(self, news: News, section: str, number: int) -> None:
         self.age = news.age(number)
-        if number % 17 == 0:  # the same article stands in the next section too
+        if number % 17 == 0:  # the next section has the same article
             section = SECTIONS[(SECTIONS.index(section) + 1) % len(SECTIONS)]
             number += 1
         same_as = number - 5 if number % 23 == 0 else number

@@ -1,7 +1,7 @@
 """A news site on this machine: Naver's sections, search API and feeds, with invented headlines.
 
-It behaves as the real ones do, and misbehaves when told to. ``python demo_server.py`` prints its
-address. ``POST /control`` sets what it does, ``GET /log`` tells what it was asked.
+It behaves like the real ones. ``POST /control`` sets its news and the faults that it makes.
+``GET /log`` lists the requests. ``python -m news_site`` prints its address.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ ROBOTS = {
 
 @dataclass
 class Answer:
-    """What is sent back, before anything goes wrong."""
+    """An answer, before a fault changes it."""
 
     body: bytes
     content_type: str = "text/html; charset=UTF-8"
@@ -59,11 +59,11 @@ class NewsServer(ThreadingHTTPServer):
 
     @property
     def address(self) -> str:
-        """The server's address, ``http://127.0.0.1:PORT``."""
+        """Return the server's address, ``http://127.0.0.1:PORT``."""
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of clients that go away: some are killed."""
+        """Ignore clients that go away: some are killed."""
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)
 
@@ -81,7 +81,7 @@ class NewsServer(ThreadingHTTPServer):
         self.log.clear()
 
     def next_fault(self, path: str) -> dict[str, Any] | None:
-        """The fault to make for a path, one of its times less."""
+        """Return the fault to make for a path, and count it."""
         with self.lock:
             for fault in self.faults:
                 if re.search(fault["path"], path) and fault.get("times", 1) != 0:
@@ -98,13 +98,13 @@ class NewsHandler(BaseHTTPRequestHandler):
     server: NewsServer
 
     def do_POST(self) -> None:
-        """``POST /control``."""
+        """Answer ``POST /control``."""
         length = int(self.headers["Content-Length"])
         self.server.control(json.loads(self.rfile.read(length)))
         self._send(Answer(b"{}", "application/json"))
 
     def do_GET(self) -> None:
-        """Everything else."""
+        """Answer everything else."""
         if self.path == "/log":
             body = json.dumps(self.server.log).encode()
             self._send(Answer(body, "application/json"))
@@ -133,7 +133,7 @@ class NewsHandler(BaseHTTPRequestHandler):
                 _SENDING[fault["kind"]](self, answer, fault, entry)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
+        """Write no log."""
 
     def _answer(self, fault: dict[str, Any] | None) -> Answer:
         kind = fault["kind"] if fault else None

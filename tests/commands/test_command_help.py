@@ -2,16 +2,20 @@
 
 import re
 import textwrap
+from pathlib import Path
 
 import pytest
 
+import hanline.commands
 from hanline import __version__
+from hanline.cli import commands
 from hanline.cli import main as cli
 from hanline.cli.command_help import print_help
-from hanline.cli.config_check import flat, groups, load, package
-from hanline.cli.hydra_app import CONF
+from hanline.cli.configs import CONF, command_groups, flat, group_files, group_of, load, package
+from hanline.cli.model_presets import PAPERS, STAGES
 
-COMMANDS = [*cli.COMMANDS]
+# from-dtrb takes the options of DTRB, and has no settings of its own.
+COMMANDS = [name for name in commands.names() if (CONF / f"{name}.yaml").is_file()]
 
 
 @pytest.fixture(scope="module", params=COMMANDS)
@@ -21,13 +25,16 @@ def name(request):
 
 @pytest.fixture
 def shown(name, capsys):
-    print_help(CONF, name)
+    print_help(name)
     return capsys.readouterr().out
 
 
 def files(name):
     return [
-        file for group in groups(CONF / f"{name}.yaml") for file in (CONF / group).rglob("*.yaml")
+        file
+        for group in command_groups(CONF / f"{name}.yaml")
+        for file in group_files(group)
+        if not file.stem.startswith("_")
     ]
 
 
@@ -52,7 +59,7 @@ def test_every_choice_is_there_with_what_it_is(name, shown):
     listed = shown.partition("Keys of the command itself")[0]
     in_one_line = " ".join(listed.split())
     for file in files(name):
-        group = file.parent.relative_to(CONF).as_posix()
+        group = group_of(file)
         assert re.search(rf"^  {group}$", listed, re.MULTILINE)
         head = re.match(r"(?:# @package.*\n)?((?:#.*\n)+)", file.read_text(encoding="utf-8"))
         said = " ".join(line.removeprefix("#").strip() for line in head[1].splitlines())
@@ -60,13 +67,15 @@ def test_every_choice_is_there_with_what_it_is(name, shown):
 
 
 def test_the_choices_that_are_taken_are_marked(name, shown):
-    for group, choice in groups(CONF / f"{name}.yaml").items():
+    for group, choice in command_groups(CONF / f"{name}.yaml").items():
+        if not group_files(group):
+            continue  # A group that each user fills, as local.
         part = shown.partition(f"\n  {group}\n")[2].partition("\n\n")[0]
         assert re.findall(r"^   \* (\S+)", part, re.MULTILINE) == ([choice] if choice else [])
 
 
 def test_the_choices_inside_a_choice_are_marked(capsys):
-    print_help(CONF, "train")
+    print_help("train")
     listed = capsys.readouterr().out
     for group, choice in {
         "model/transformation": "none",
@@ -82,7 +91,7 @@ def test_the_choices_inside_a_choice_are_marked(capsys):
 def test_every_key_of_every_choice_is_there(name, shown):
     headed = re.split(r"^Keys of ", shown, flags=re.MULTILINE)[1:]
     for file in files(name):
-        place = package(CONF, file)
+        place = package(file)
         below = f", each below {place}.:" if place else ":"
         parts = [part for part in headed if part.partition("\n")[0].endswith(below)]
         for key in flat("", load(file)):
@@ -92,7 +101,7 @@ def test_every_key_of_every_choice_is_there(name, shown):
 
 
 def test_a_file_that_is_shown_is_shown_whole(capsys):
-    print_help(CONF, "train")
+    print_help("train")
     shown = capsys.readouterr().out
     for file in ("trainer/default.yaml", "optimizer/adadelta.yaml", "model/prediction/attn.yaml"):
         assert textwrap.indent((CONF / file).read_text(encoding="utf-8").strip(), "    ") in shown
@@ -102,23 +111,22 @@ def test_help_is_printed_by_the_command_itself(command):
     for flag in ("--help", "-h"):
         ended = command("predict", flag)
         assert ended.status == 0
-        assert ended.out.startswith("hanline predict: reads a folder of images.\n")
-        assert "    image_dir: ???\n" in ended.out
+        assert ended.out.startswith(f"hanline predict: {commands.describe('predict')}\n")
+        assert "    checkpoint: shipped\n" in ended.out
 
 
-def hanline(monkeypatch, capsys, *arguments):
+def run_hanline(monkeypatch, capsys, *arguments):
     monkeypatch.setattr("sys.argv", ["hanline", *arguments])
     cli.main()
     return capsys.readouterr().out
 
 
 def test_hanline_lists_its_commands(monkeypatch, capsys):
-    listed = hanline(monkeypatch, capsys)
-    for command in COMMANDS:
-        assert re.search(rf"^  {command} +\w", listed, re.MULTILINE)
-        assert (CONF / f"{command}.yaml").is_file()
-    assert hanline(monkeypatch, capsys, "--help") == listed
-    assert hanline(monkeypatch, capsys, "--version") == f"hanline {__version__}\n"
+    listed = run_hanline(monkeypatch, capsys)
+    for command in commands.names():
+        assert re.search(rf"^  {command} +{re.escape(commands.describe(command))}$", listed, re.M)
+    assert run_hanline(monkeypatch, capsys, "--help") == listed
+    assert run_hanline(monkeypatch, capsys, "--version") == f"hanline {__version__}\n"
 
 
 @pytest.mark.parametrize(
@@ -126,10 +134,49 @@ def test_hanline_lists_its_commands(monkeypatch, capsys):
     [("trian", "train"), ("pak", "pack"), ("evalute", "evaluate"), ("sythesize", "synthesize")],
 )
 def test_a_misspelt_command_is_told_the_nearest(misspelt, meant, monkeypatch, capsys):
-    with pytest.raises(SystemExit, match=rf"{misspelt}.*did you mean {meant}\?.*there are: train,"):
-        hanline(monkeypatch, capsys, misspelt)
+    with pytest.raises(
+        SystemExit, match=rf"{misspelt}.*did you mean {meant}\?.*there are: evaluate,"
+    ):
+        run_hanline(monkeypatch, capsys, misspelt)
 
 
 def test_a_strange_command_is_told_all(monkeypatch, capsys):
-    with pytest.raises(SystemExit, match=r"no command 'xyz'; there are: train, predict"):
-        hanline(monkeypatch, capsys, "xyz")
+    with pytest.raises(SystemExit, match=r"no command 'xyz'; there are: evaluate, export"):
+        run_hanline(monkeypatch, capsys, "xyz")
+
+
+def test_every_file_with_a_main_function_is_a_command():
+    folder = Path(hanline.commands.__file__).parent
+    with_main = [
+        file.stem
+        for file in folder.glob("*.py")
+        if re.search(r"^def main\(", file.read_text(encoding="utf-8"), re.M)
+    ]
+    assert sorted(module for module, _ in commands._own().values()) == sorted(with_main)
+    for name in commands.names():
+        assert callable(commands.command(name))
+
+
+def test_every_yaml_at_the_top_is_a_commands():
+    assert {file.stem for file in CONF.glob("*.yaml")} <= {*commands.names()}
+
+
+def test_only_one_file_edits_the_arguments_of_the_process():
+    source = Path(hanline.__file__).parent
+    edits = re.compile(r"sys\.argv(\[[^]]*\])? *\+?= |del sys\.argv|sys\.argv\.(pop|insert|append)")
+    editing = [
+        file.relative_to(source).as_posix()
+        for file in source.rglob("*.py")
+        if edits.search(file.read_text(encoding="utf-8"))
+    ]
+    assert editing == ["cli/command_line.py"]
+
+
+def test_the_papers_are_listed_and_each_stage_is(capsys):
+    print_help("train")
+    listed = capsys.readouterr().out
+    part = listed.partition("\n  model\n")[2].partition("\n\n")[0]
+    for name, (paper, preset) in PAPERS.items():
+        assert f"     {name:24s} {paper}: {preset}." in part
+    assert "STAGES" in part
+    assert all(f"\n  model/{stage}\n" in listed for stage in STAGES)

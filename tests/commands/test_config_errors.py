@@ -1,15 +1,26 @@
 """What a user gets wrong on the command line or in a file of overrides, and is told."""
 
+import itertools
 import sys
 from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
 
-from hanline.cli.config_check import literal, nearest
+from hanline.cli import renamed
+from hanline.cli.command_line import with_keys
+from hanline.cli.config_check import all_keys, literal, nearest
 from hanline.cli.hydra_app import CONF, run
 from hanline.commands import evaluate, pack, predict, synthesize, train
 
+# The keys of a class that takes ``**kwargs``, and of a group without a target.
+HANDED_ON = {
+    "misspelt key": (["+data.batch_sise=3"], "data.batch_sise", "data.batch_size"),
+    "misspelt key of a source": (["+data.train.text=3"], "data.train.text", "data.train.texts"),
+    "wrong value": (["data.batch_size=many"], "data.batch_size=many", "integer"),
+    "misspelt key of paths": (["+paths.data_dri=x"], "paths.data_dri", "paths.data_dir"),
+    "number for a path": (["paths.data_dir=3"], "paths.data_dir=3", "string"),
+}
 SETTINGS = {
     "train": train.Settings,
     "predict": predict.Settings,
@@ -35,24 +46,24 @@ WRONG = {
     "misspelt key to delete": (["~callbacks.reading_gird"], "reading_gird", "reading_grid"),
     "misspelt group": (["modl=crnn"], "modl", "model"),
     "misspelt group of a stage": (["model/predicton=attn"], "model/predicton", "model/prediction"),
-    "misspelt choice": (["model=crn"], "model has no choice 'crn'", "crnn"),
+    "misspelt choice": (["model=crn"], "model=crn", "crnn"),
     "misspelt choice of a stage": (["model/prediction=atn"], "model/prediction", "attn"),
-    "choice that is a number": (["optimizer=3"], "optimizer has no choice '3'", "adamw"),
-    "choice that is null": (["callbacks=null"], "callbacks has no choice 'null'", "default"),
-    "choice with a dot": (["model.prediction=atn"], "model.prediction is 'atn'", "attn"),
+    "choice that is a number": (["optimizer=3"], "optimizer=3", "adamw"),
+    "choice that is null": (["callbacks=null"], "callbacks=null", "default"),
+    "choice with a dot": (["model.prediction=atn"], "model.prediction=atn", "attn"),
     "choice with a dot in a target": (["renderer=trd"], "renderer", "trdg"),
-    "stage that is null": (["model.prediction=null"], "model.prediction is None", "attn, ctc"),
+    "stage that is null": (["model.prediction=null"], "model.prediction=null", "attn, ctc"),
     "callback that is null": (["callbacks.last=null"], "callbacks.last", "~callbacks.last"),
-    "word for a number": (["data.batch_size=abc"], "data.batch_size is 'abc'", "integer"),
-    "word for a nested number": (["image.height=tall"], "image.height is 'tall'", "integer"),
-    "fraction for a whole number": (["seed=1.5"], "seed is 1.5", "integer"),
-    "word for a fraction": (["optimizer.lr=fast"], "optimizer.lr is 'fast'", "number"),
-    "word for true or false": (["image.keep_ratio=no"], "image.keep_ratio is 'no'", "boolean"),
-    "number for a list": (["optimizer.betas=0.9"], "optimizer.betas is 0.9", "list"),
-    "word in a list": (["optimizer.betas=[0.9,x]"], "optimizer.betas[1] is 'x'", "number"),
-    "number for a mapping": (["image=3"], "image is 3", "mapping"),
-    "null for a number": (["seed=null"], "seed is None", "integer"),
-    "misspelt value": (["data.invalid_labels=skpi"], "data.invalid_labels is 'skpi'", "skip"),
+    "word for a number": (["data.batch_size=abc"], "data.batch_size=abc", "integer"),
+    "word for a nested number": (["image.height=tall"], "image.height=tall", "integer"),
+    "fraction for a whole number": (["seed=1.5"], "seed=1.5", "integer"),
+    "word for a fraction": (["optimizer.lr=fast"], "optimizer.lr=fast", "number"),
+    "word for true or false": (["image.keep_ratio=no"], "image.keep_ratio=no", "boolean"),
+    "number for a list": (["optimizer.betas=0.9"], "optimizer.betas=0.9", "list"),
+    "word in a list": (["optimizer.betas=[0.9,x]"], "optimizer.betas[1]=x", "number"),
+    "number for a mapping": (["image=3"], "image=3", "mapping"),
+    "null for a number": (["seed=null"], "seed=null", "integer"),
+    "misspelt value": (["data.invalid_labels=skpi"], "data.invalid_labels=skpi", "skip"),
     "value out of range": (["image.channels=2"], "image.channels is 2", "3 (RGB)"),
     "added key": (["+unknown=1"], "unknown", "max_label_length"),
     "added key of a group": (["+data.unknown=1"], "data.unknown", "batch_size"),
@@ -65,7 +76,7 @@ WRONG = {
     "unknown reference to a folder": (["hydra.run.dir=${nope}"], "nope", ""),
     "choice without its file": (["charset=file"], "charset.path", "charset.path=…"),
     "unknown target": (["optimizer._target_=torch.optim.SGDD"], "optimizer._target_", "SGDD"),
-    "one of a sweep": (["-m", "model=crnn,modle"], "model has no choice 'modle'", "trba"),
+    "one of a sweep": (["-m", "model=crnn,modle"], "model=modle", "trba"),
     "missing plugin": (["hydra/sweeper=optun"], "hydra/sweeper", ".[sweep]"),
     "missing launcher": (["hydra/launcher=slurm"], "hydra/launcher", ".[launchers]"),
     "key of another choice": (
@@ -84,7 +95,7 @@ WRONG = {
         "it belongs to model/transformation=tps",
     ),
     "key of several other choices": (
-        ["experiment=demo", "model.feature_extraction.out_channels=64"],
+        ["experiment=headline_quick", "model.feature_extraction.out_channels=64"],
         "'model.feature_extraction.out_channels'",
         "belongs to model/feature_extraction=rcnn or model/feature_extraction=resnet or "
         "model/feature_extraction=vgg",
@@ -129,6 +140,38 @@ def test_a_wrong_setting_is_named_with_the_nearest_valid_ones(
     assert nearest_word in message.replace(named, "", 1)
 
 
+@pytest.mark.parametrize("arguments, named, nearest_word", HANDED_ON.values(), ids=HANDED_ON.keys())
+def test_keys_that_are_handed_on_are_checked(arguments, named, nearest_word, refused):
+    message = refused("train", "data=online", *arguments)
+    assert named in message
+    assert nearest_word in message.replace(named, "", 1)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_renamed_key_is_refused_with_its_new_name(name, refused):
+    own_file = CONF / f"{name}.yaml"
+    needed = [f"{key}=x" for key in OmegaConf.missing_keys(OmegaConf.load(own_file))]
+    known = all_keys(own_file)
+    for (old, new), key in itertools.product(renamed.KEYS.items(), known):
+        was = f"{key.removesuffix(new)}{old}"
+        if (key == new or key.endswith(f".{new}")) and was not in known:
+            message = refused(name, *needed, f"{was}=x")
+            assert f"{was!r}: expected" in message
+            assert f"its name is {key} now" in message
+
+
+@pytest.mark.parametrize("was, now", renamed.MOVED.items())
+def test_a_key_that_has_moved_is_refused_with_its_place(was, now, refused):
+    message = refused("train", "data=lmdb" if "train" in now else "data=online", f"{was}=3")
+    assert f"{was!r}: expected" in message
+    assert f"its name is {now} now" in message
+
+
+def test_a_renamed_group_is_refused_with_its_new_name(refused):
+    message = refused("train", "schedule=step_decay")
+    assert "its name is scheduler now" in message
+
+
 def last_message(err: str) -> str:
     """The message that must stand last, after whatever Hydra says."""
     assert "Traceback" not in err
@@ -149,15 +192,15 @@ def last_message(err: str) -> str:
     ],
 )
 def test_a_missing_value_is_asked_for(name, arguments, key, refused):
-    assert refused(name, *arguments).startswith(f"{key} has no value yet")
+    assert refused(name, *arguments).startswith(f"{key}: expected a value")
 
 
 @pytest.mark.parametrize(
     "name, argument, hint",
     [
         ("predict", "bach_size=3", "did you mean batch_size?"),
-        ("predict", "model=crnn", "there is no key 'model'"),
-        ("predict", "batch_size=many", "batch_size is 'many'"),
+        ("predict", "model=crnn", "'model': expected a key"),
+        ("predict", "batch_size=many", "batch_size=many"),
         ("evaluate", "confusion=3", "did you mean confusions?"),
         ("synthesize", "format=lmbd", "did you mean lmdb?"),
         ("pack", "proceses=2", "did you mean processes?"),
@@ -188,9 +231,9 @@ EXPERIMENTS = {
         "'renderer.renderers.trdg.blurr'",
         "renderer.renderers.trdg.blur",
     ),
-    "wrong value": ("data:\n  batch_size: many\n", "data.batch_size is 'many'", "integer"),
+    "wrong value": ("data:\n  batch_size: many\n", "data.batch_size=many", "integer"),
     "misspelt group": ("defaults:\n  - override /modle: crnn\n", "'modle'", "model"),
-    "misspelt choice": ("defaults:\n  - override /model: crn\n", "'crn'", "crnn"),
+    "misspelt choice": ("defaults:\n  - override /model: crn\n", "model=crn", "crnn"),
     "no yaml": ("data: [\n", "wrong.yaml", "line 3"),
 }
 
@@ -250,6 +293,40 @@ def test_values_that_are_swept_are_left_alone(monkeypatch, tmp_path, hydra_apart
     monkeypatch.setattr(sys, "argv", ["hanline", "-m", "seed=1,2", "finetune_from=a.ckpt,b.ckpt"])
     run("train", train.Settings, lambda config: given.append((config.seed, config.finetune_from)))
     assert given == [(1, "a.ckpt"), (1, "b.ckpt"), (2, "a.ckpt"), (2, "b.ckpt")]
+
+
+def test_a_training_without_settings_is_a_small_one_and_says_so(
+    monkeypatch, tmp_path, hydra_apart, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["hanline"])
+    configs = []
+    words = train.WITHOUT_ARGUMENTS
+    run("train", train.Settings, configs.append, without_arguments=words)
+    assert f"no settings given: hanline train {words[0]}" in capsys.readouterr().out
+    assert configs[0].trainer.max_steps < 10_000
+    assert "estimate" in configs[0].callbacks
+    assert Path(configs[0].run_dir).parts[:2] == ("saved_models", configs[0].name)
+
+
+def test_settings_of_a_machine_come_before_those_of_the_command_line(settled):
+    Path("mine/local").mkdir(parents=True)
+    Path("mine/local/default.yaml").write_text(
+        "# @package _global_\ndata:\n  num_workers: 3\n  batch_size: 5\n", encoding="utf-8"
+    )
+    config = settled("train", "--config-dir", "mine", "data.batch_size=7")
+    assert (config.data.num_workers, config.data.batch_size) == (3, 7)
+
+
+def test_first_words_without_keys_get_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    keys = ("source", "file")
+    assert with_keys(["dtrb", "a.pth", "x=1"], keys) == ["source=dtrb", "file=a.pth", "x=1"]
+    assert with_keys(["dtrb", "x=1"], keys) == ["source=dtrb", "x=1"]
+    assert with_keys(["-m", "dtrb"], keys) == ["-m", "dtrb"]
+    assert with_keys([], keys) == []
+    Path("lr=1.pth").touch()
+    assert with_keys(["dtrb", "lr=1.pth"], keys) == ["source=dtrb", "file=lr=1.pth"]
 
 
 def test_nearest_knows_a_key_by_its_last_part():

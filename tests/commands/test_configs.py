@@ -1,64 +1,44 @@
 """Every file under conf composes, is understood by what reads it, and documents its keys."""
 
+import importlib
 import itertools
 import re
 from functools import partial
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 import pytorch_lightning as pl
 import torch
 from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+from hanline.cli import commands, configs
 from hanline.cli.config_check import check_config
 from hanline.cli.hydra_app import CONF, plain
+from hanline.cli.model_presets import PAPERS, STAGES, presets, stages_of
 from hanline.commands.train import Settings
 from hanline.data.datamodule import TextImageData
 from hanline.models.recognizer import Recognizer
 from hanline.text.charset import Charset
 from hanline.text.corpus import Corpus
 
-STAGES = {
-    "none": "NoTransformation",
-    "tps": "TPS",
-    "vgg": "VGG",
-    "rcnn": "RCNN",
-    "resnet": "ResNet",
-    "compact": "Compact",
-    "bilstm": "BiLSTM",
-    "ctc": "CTCPrediction",
-    "attn": "AttentionPrediction",
-}
 # The architectures of Baek et al., "What Is Wrong With Scene Text Recognition Model Comparisons?",
-# ICCV 2019, table 8.
-NAMED = {
-    "crnn": "none_vgg_bilstm_ctc",
-    "r2am": "none_rcnn_none_attn",
-    "grcnn": "none_rcnn_bilstm_ctc",
-    "rosetta": "none_resnet_none_ctc",
-    "rare": "tps_vgg_bilstm_attn",
-    "star_net": "tps_resnet_bilstm_ctc",
-    "trba": "tps_resnet_bilstm_attn",
-}
-ALL_24 = [
+# ICCV 2019, as its table 8 has them.
+DTRB = [
     "_".join(stages)
     for stages in itertools.product(
         ("none", "tps"), ("vgg", "rcnn", "resnet"), ("none", "bilstm"), ("ctc", "attn")
     )
 ]
-# Widths at which a model is built in no time.
-NARROW = {
-    "vgg": ["model.feature_extraction.out_channels=32"],
-    "rcnn": ["model.feature_extraction.out_channels=32"],
-    "resnet": ["model.feature_extraction.out_channels=32"],
-    "compact": [],
-}
+# Stages at a width at which they are built at once, if they have such a key.
+NARROW = {"out_channels": 32, "hidden_size": 32}
 
 
 def choices(group):
-    return sorted(path.stem for path in (CONF / group).glob("[!_]*.yaml"))
+    return [*configs.choices(group)]
 
 
 def composed(*overrides, name="train"):
@@ -82,50 +62,80 @@ def recognizer(config, charset="가나다"):
     )
 
 
-def stage_names(model):
-    stages = (
-        model.transformation,
-        model.feature_extraction,
-        model.sequence_modeling,
-        model.prediction,
-    )
-    return [type(stage).__name__ for stage in stages]
+def narrowed(config):
+    for stage in STAGES:
+        for key, width in NARROW.items():
+            if key in config.model[stage]:
+                config.model[stage][key] = width
+    return config
 
 
-def test_there_is_a_preset_for_every_architecture():
-    assert set(choices("model")) == {*ALL_24, *NAMED, "none_compact_bilstm_ctc", "headline"}
+def target(stage, choice):
+    return OmegaConf.load(configs.choices(f"model/{stage}")[choice])._target_
 
 
-@pytest.mark.parametrize("name", [*ALL_24, "none_compact_bilstm_ctc"])
+def test_every_architecture_of_dtrb_has_a_preset():
+    assert {*DTRB} <= {*presets()}
+    assert {preset for _, preset in PAPERS.values()} <= {*DTRB}
+
+
+def test_a_presets_name_is_its_stages():
+    for name in presets().keys() - PAPERS.keys():
+        assert "_".join(stages_of(name).values()) == name
+    assert all([*stages_of(name)] == [*STAGES] for name in choices("model"))
+
+
+# Each choice of each stage, in a preset without a file, and the presets with one.
+COMPOSED = [
+    "_".join({**stages_of("none_vgg_none_ctc"), stage: choice}.values())
+    for stage in STAGES
+    for choice in choices(f"model/{stage}")
+] + choices("model")
+
+
+@pytest.mark.parametrize("name", sorted({*COMPOSED}))
+def test_a_preset_composes_the_stages_of_its_name(name):
+    model = composed(f"model={name}").model
+    for stage, choice in stages_of(name).items():
+        assert model[stage]._target_ == target(stage, choice)
+
+
+@pytest.mark.parametrize("stage", STAGES)
 @torch.inference_mode()
-def test_a_preset_builds_what_its_name_says(name):
-    transformation, feature_extraction, sequence_modeling, prediction = name.split("_")
-    model = recognizer(composed(f"model={name}", *NARROW[feature_extraction]))
-    assert stage_names(model) == [
-        STAGES[transformation],
-        STAGES[feature_extraction],
-        "NoSequenceModeling" if sequence_modeling == "none" else "BiLSTM",
-        STAGES[prediction],
-    ]
-    images = torch.zeros(2, 1, 32, 100, dtype=torch.uint8)
-    assert model.loss(images, ["가", "나다"]).isfinite()
-    texts, confidences = model.eval().read(images)
-    assert len(texts) == len(confidences) == 2
+def test_every_choice_of_a_stage_builds_a_model(stage):
+    for choice in choices(f"model/{stage}"):
+        config = narrowed(composed("model=none_compact_none_ctc", f"model/{stage}={choice}"))
+        model = recognizer(config)
+        assert type(getattr(model, stage)).__name__ == target(stage, choice).rpartition(".")[2]
+        images = torch.zeros(2, 1, 32, 100, dtype=torch.uint8)
+        assert model.loss(images, ["가", "나다"]).isfinite()
+        texts, confidences = model.eval().read(images)
+        assert len(texts) == len(confidences) == 2
 
 
-@pytest.mark.parametrize("name", NAMED)
-def test_a_named_preset_is_the_papers_architecture(name):
-    assert composed(f"model={name}").model == composed(f"model={NAMED[name]}").model
-    text = (CONF / "model" / f"{name}.yaml").read_text(encoding="utf-8")
-    in_its_title = text.splitlines()[0].lower().replace("-", "_")
-    assert NAMED[name] in in_its_title
-    assert name in in_its_title
+@pytest.mark.parametrize("name", PAPERS)
+def test_a_papers_preset_is_its_architecture(name):
+    paper, preset = PAPERS[name]
+    assert composed(f"model={name}").model == composed(f"model={preset}").model
+    assert paper.split()[0].lower().replace("-", "_").rstrip(",") == name
 
 
-@pytest.mark.parametrize("name", ALL_24)
-def test_a_presets_title_says_its_stages(name):
-    title = (CONF / "model" / f"{name}.yaml").read_text(encoding="utf-8").splitlines()[0]
-    assert title.lower().replace("-", "_").startswith(f"# {name}")
+@pytest.mark.parametrize(
+    "overrides, name",
+    [
+        (["model=crnn"], "crnn"),
+        (["model=tps_resnet_bilstm_attn"], "tps_resnet_bilstm_attn"),
+        (["model=headline"], "headline"),
+        (["model=crnn", "model/prediction=attn"], "none_vgg_bilstm_attn"),
+        (["model=crnn", "name=mine"], "mine"),
+    ],
+)
+def test_a_run_is_named_by_the_word_that_chose_its_model(overrides, name, hydra_apart):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("train", overrides, return_hydra_config=True)
+    HydraConfig.instance().set_config(config)
+    assert config.name == name
+    assert Path(config.hydra.run.dir).parent == Path("saved_models", name)
 
 
 def test_the_widths_are_dtrbs():
@@ -134,23 +144,6 @@ def test_the_widths_are_dtrbs():
     assert model.feature_extraction.out_channels == 512
     assert (model.sequence_modeling.hidden_size, model.prediction.hidden_size) == (256, 256)
     assert composed("model=none_rcnn_none_ctc").model.feature_extraction.iterations == 5
-
-
-@pytest.mark.parametrize(
-    "override, position, expected",
-    [
-        ("model/transformation=tps", 0, "TPS"),
-        ("model/feature_extraction=compact", 1, "Compact"),
-        ("model/sequence_modeling=none", 2, "NoSequenceModeling"),
-        ("model/prediction=attn", 3, "AttentionPrediction"),
-    ],
-)
-def test_any_stage_can_be_swapped(override, position, expected):
-    names = stage_names(recognizer(composed("model=none_vgg_bilstm_ctc", override)))
-    unswapped = ["NoTransformation", "VGG", "BiLSTM", "CTCPrediction"]
-    assert names[position] == expected
-    del names[position], unswapped[position]
-    assert names == unswapped
 
 
 @pytest.mark.parametrize("name", choices("charset"))
@@ -252,33 +245,29 @@ def test_every_experiment_makes_a_model(name):
     recognizer(config)
 
 
-@pytest.mark.parametrize("feature_extraction", ["vgg", "rcnn", "resnet"])
 @pytest.mark.parametrize("name", choices("sweep"))
-def test_every_sweep_varies_keys_that_there_are(name, feature_extraction):
-    overrides = [f"sweep={name}", "hydra.runtime.output_dir=x"]
-    overrides.append(f"model/feature_extraction={feature_extraction}")
+def test_every_sweep_varies_keys_of_the_default_model(name):
     with initialize_config_dir(str(CONF), version_base="1.3"):
+        overrides = [f"sweep={name}", "hydra.runtime.output_dir=x"]
         config = compose("train", overrides, return_hydra_config=True)
     assert config.hydra.mode.name == "MULTIRUN"
     for key in config.hydra.sweeper.params:
         assert OmegaConf.select(config, key) is not None, key
 
 
-def test_every_file_is_covered_here():
-    groups = {path.relative_to(CONF).as_posix() for path in CONF.rglob("*") if path.is_dir()}
-    assert groups == {
-        *("callbacks", "charset", "corpus", "data", "experiment", "logger", "model", "optimizer"),
-        *("renderer", "scheduler", "sweep", "synthesis", "trainer"),
-        *(
-            f"model/{stage}"
-            for stage in (
-                "transformation",
-                "feature_extraction",
-                "sequence_modeling",
-                "prediction",
-            )
-        ),
+def test_every_group_belongs_to_a_command():
+    used = {group for file in CONF.glob("*.yaml") for group in configs.command_groups(file)} | {
+        "hydra"
     }
+    assert {*configs.inner_groups()} <= used
+
+
+@pytest.mark.parametrize("name", [file.stem for file in CONF.glob("*.yaml")])
+def test_a_commands_own_keys_all_have_a_type(name):
+    if name in commands.names():
+        settings = importlib.import_module(commands.command(name).__module__).Settings
+        keys = {*OmegaConf.load(CONF / f"{name}.yaml")} - {"defaults", "hydra"}
+        assert keys == {*get_type_hints(settings)}
 
 
 def undocumented(text):

@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -86,7 +88,7 @@ def test_known_labels_give_figures(demo, names, words, checkpoint, command, tmp_
     (demo / "gt.txt").write_text("".join(lines).replace("더 많이/", "더 많이\\"), encoding="utf-8")
     ended = command("predict", "image_dir=데모", f"checkpoint={checkpoint}")
     assert ended.status == 0
-    assert "9 samples: accuracy 88.89 %, normalised edit distance 88.89 %, CER" in ended.out
+    assert "9 samples: accuracy 88.89 %, CER" in ended.out
     assert ["path", "text", "label", "confidence"] in map(str.split, ended.out.splitlines())
 
 
@@ -182,7 +184,7 @@ def test_a_folder_and_its_lmdb_set_get_the_same_figures(
             "confusions=1",
         )
         assert ended.status == 0
-        assert ended.out.startswith("10 samples: accuracy 80.00 %, normalised edit distance 90.00")
+        assert ended.out.startswith("10 samples: accuracy 80.00 %, CER")
         file = tmp_path / f"figures of {dataset}" / "evaluation.json"
         assert f"written: figures of {dataset}/evaluation.json" in ended.out
         records.append(json.loads(file.read_text(encoding="utf-8")))
@@ -229,7 +231,7 @@ def test_the_commands_of_a_shell(demo, words, checkpoint, process, tmp_path):
     ended = process(Path(sys.executable).with_name("hanline"), "predict", "chekpoint=x")
     assert ended.status == 1
     assert ended.out == ""
-    assert ended.err.startswith("error: there is no key 'chekpoint'")
+    assert ended.err.startswith("error: 'chekpoint': expected a key")
     assert "did you mean checkpoint?" in ended.err
 
 
@@ -256,6 +258,50 @@ def test_the_readings_are_kept_whoever_closes_the_output(demo, words, checkpoint
         run.stdout.close()
         run.stderr.read()
     assert [row[1] for row in rows(tmp_path)[1:]] == words
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_was_read_is_kept_when_the_command_is_stopped(number, picture, checkpoint, tmp_path):
+    folder = tmp_path / "many"
+    folder.mkdir()
+    picture("A").save(folder / "0.png")
+    for name in range(1, 20_000):
+        os.link(folder / "0.png", folder / f"{name}.png")
+    line = [sys.executable, CONF.parent / "predict.py", f"checkpoint={checkpoint}"]
+    line += ["image_dir=many", "batch_size=1", "device=cpu", "output_dir=out"]
+    with subprocess.Popen(
+        line, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as run:
+        while run.poll() is None:
+            # Readings are there while others are being read.
+            partial = [*(tmp_path / "out").glob("readings.tsv.*")]
+            if partial and partial[0].read_bytes().count(b"\n") > 5:
+                run.send_signal(number)
+                break
+            time.sleep(0.02)
+        _, errors = run.communicate()
+    assert run.returncode == 128 + number, errors
+    assert "Traceback" not in errors
+    table = rows(tmp_path / "out")
+    assert 5 < len(table) < 20_000
+    assert f"stopped; {len(table) - 1} of 20000 images were read" in errors
+    assert [row[:2] for row in table[1:]] == [[f"{n}.png", "A"] for n in range(len(table) - 1)]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        *("readings.tsv", "readings.jsonl")
+    }
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_anything_is_read(
+    demo, checkpoint, command, tmp_path, monkeypatch
+):
+    (tmp_path / "file").touch()
+    read = []
+    monkeypatch.setattr("hanline.reading.reader.decode_image", read.append)
+    ended = command("predict", "image_dir=데모", f"checkpoint={checkpoint}", "output_dir=file")
+    assert ended.status == 1
+    assert "output_dir=file: expected a folder for the readings" in ended.err
+    assert read == []
 
 
 def test_a_picture_is_read_as_the_checkpoint_wants_it(

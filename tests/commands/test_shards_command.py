@@ -82,8 +82,8 @@ def test_a_folder_of_images_has_no_shards(command, tmp_path):
 
 def test_the_keys_are_checked(command):
     for wrong, message in (
-        ("synthesis.shard=first", "synthesis.shard is 'first': it should be a valid integer"),
-        ("synthesis.shards=null", "synthesis.shards is None"),
+        ("synthesis.shard=first", "synthesis.shard=first: expected a valid integer"),
+        ("synthesis.shards=null", "synthesis.shards=null"),
         ("synthesis.shrad=1", "did you mean synthesis.shard"),
     ):
         ended = command("synthesize", "output=set", wrong)
@@ -94,4 +94,4 @@ def test_the_keys_are_checked(command):
 def test_a_training_has_no_such_key(command):
     ended = command("train", "+synthesis.shard=1")
     assert ended.status == 1
-    assert "there is no key 'synthesis.shard'" in ended.err
+    assert "'synthesis.shard': expected a key" in ended.err

@@ -35,7 +35,7 @@ class Answer:
     """One answer of the hostile server.
 
     Attributes:
-        name: what is wrong with it.
+        name: A name for the fault.
         body: its bytes.
         content_type: the header; None leaves it out.
         status: the HTTP status.
@@ -71,7 +71,7 @@ class HostileServer(ThreadingHTTPServer):
 
     @property
     def address(self) -> str:
-        """The server's address, ``http://127.0.0.1:PORT``."""
+        """Return the server's address, ``http://127.0.0.1:PORT``."""
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def handle_error(self, request, client_address) -> None:

@@ -120,7 +120,7 @@ def attack_sections(server, folder, first, later):
 
 @pytest.fixture
 def read_only(tmp_path):
-    """Make a folder that nobody may write to; root ignores permissions, but not a read-only disk."""
+    """Make a folder that nobody may write to. Root ignores permissions, so it gets a disk."""
     folder = tmp_path / "read_only"
     folder.mkdir()
     if os.geteuid():

@@ -22,7 +22,7 @@ ALL_OFF = {
     "white_space": False,
 }
 
-# rule, what a site writes, what is left of it
+# rule, headline as a site writes it, cleaned headline
 RULES = [
     ("entities", "&quot;끝까지 간다&quot; &hellip; 3&middot;1절", '"끝까지 간다" … 3·1절'),
     ("entities", "금리 &#x3D; 3.5&#37;&uarr;", "금리 = 3.5%↑"),
@@ -122,7 +122,7 @@ def test_a_headline_is_one_line_even_with_every_rule_off():
 
 @pytest.mark.parametrize("rule", ["broken_encodings", "quotes", "outside_charset"])
 def test_an_unknown_choice_is_refused(rule):
-    with pytest.raises(HanlineError, match=rule):
+    with pytest.raises(HanlineError, match=f"CLEAN_{rule.upper()}=sometimes: expected"):
         HeadlineCleaning(**{rule: "sometimes"})
 
 

@@ -1,4 +1,4 @@
-"""Each way a site can misbehave: what was read is kept, nothing twice, and the status tells."""
+"""Faults of a site: each headline read is kept, once, and the exit status says how it went."""
 
 import pytest
 from crawling import WORLD, expected
@@ -79,7 +79,7 @@ LASTING = {
     "500": (fault("status", status=500, times=99), 7, "status 500"),
     "hanging": (fault("hang", seconds=2, times=99), 7, "imeout"),
     "reset": (fault("reset", times=99), 7, "could not be read"),
-    "truncated JSON": (fault("truncate", times=99), 7, "no list of articles"),
+    "truncated JSON": (fault("truncate", times=99), 7, "not a list of articles"),
     "empty shell": (fault("shell", times=99), 5, "no headline on the page"),
     "another host": (fault("redirect", to="http://localhost:9/x"), 7, "another host"),
     "200 MB": (fault("huge", bytes=200_000_000), 7, "could not be read"),

@@ -47,7 +47,7 @@ def test_killed_at_random_moments_and_resumed_the_files_are_the_same(
     # Pages take as long as the rest, so that there are moments between them.
     site.control(latency=0.05, **WORLD)
     rng = random.Random(3)
-    # After so many of the 18 requests, and a little later: moments that do not depend on how
+    # After some of the 18 requests, and a little later: moments that do not depend on how
     # busy the machine is. 0 is while the run starts, 18 while it ends.
     moments = [(requests, rng.uniform(0, 0.1)) for requests in rng.sample(range(19), count)]
 
@@ -170,7 +170,7 @@ def test_ctrl_c_does_not_wait_for_a_long_pause_to_end(site, tmp_path):
     assert process.returncode == 130 and time.monotonic() - began < 60
 
 
-def test_a_finished_job_folder_begins_anew(site, tmp_path):
+def test_a_finished_job_folder_begins_from_the_first_page(site, tmp_path):
     folder = tmp_path / "headlines"
     assert finish(site, folder)[0] == 0
     files = contents(folder)

@@ -85,7 +85,7 @@ def test_the_folder_is_the_same_from_every_working_directory(tmp_path, monkeypat
     crawled = subprocess.run(line, cwd=CRAWLER, capture_output=True, text=True, encoding="utf-8")
     folder = Path(crawled.stdout.strip())
     assert folder == tmp_path / "headlines"
-    with pytest.raises(HanlineError, match="corpus.files=crawled: expected"):
+    with pytest.raises(HanlineError, match=r"corpus\.files=crawled: expected"):
         list(read_headlines(["crawled"]))
     (folder / "headlines.txt").write_text("가람은행 착공\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)

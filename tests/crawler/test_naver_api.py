@@ -116,8 +116,8 @@ def test_a_bad_request_costs_its_query_alone(site, crawl):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"NAVER_API_DISPLAY": 101}, "it can be 1 to 100"),
-        ({"NAVER_API_SORT": "best"}, "it can be date or sim"),
+        ({"NAVER_API_DISPLAY": 101}, "expected 1 to 100"),
+        ({"NAVER_API_SORT": "best"}, "expected date or sim"),
     ],
 )
 def test_settings_beyond_the_api_are_refused(site, crawl, settings, message):

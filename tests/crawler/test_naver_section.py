@@ -185,8 +185,8 @@ def test_requests_keep_their_distance(site, crawl):
 @pytest.mark.parametrize(
     ("arguments", "settings", "message"),
     [
-        ("sections=politics,sport", {}, "no section sport; there are: politics, economy"),
-        ("pages=none", {}, "it must be a number"),
+        ("sections=politics,sport", {}, "expected some of politics, economy"),
+        ("pages=none", {}, "expected a number"),
         ("sections=it", {"CLEAN_CHARSET": "klingon"}, "no charset named 'klingon'"),
     ],
 )

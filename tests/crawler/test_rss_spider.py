@@ -52,7 +52,7 @@ def test_one_lost_feed_does_not_cost_the_others(site, crawl):
     urls = [f"{site.address}/{name}" for name in ("section/100", "rss/none", "rss/it.xml")]
     done = crawl("rss", "-a", f"feeds={','.join(urls)}")
     assert done.status == 5  # no feed but a page, which is kept for inspection
-    assert "status 404" in done.table and "the answer is no feed" in done.table
+    assert "status 404" in done.table and "the answer is not a feed" in done.table
     (kept,) = (done.folder / "inspection").iterdir()
     assert kept.suffix == ".xml" and "sa_item" in kept.read_text(encoding="utf-8")
     assert list(done.report()["sections"]) == [urls[2]]

@@ -184,7 +184,7 @@ class TestDamaged:
                 decode_image(what)
 
     def test_the_message_says_what_it_is(self, encode, tmp_path):
-        with pytest.raises(ImageError, match="no image, or of a format"):
+        with pytest.raises(ImageError, match="no image of a known format"):
             decode_image(b"just text")
         with pytest.raises(ImageError, match="no such file"):
             decode_image(tmp_path / "missing.png")

@@ -64,8 +64,7 @@ def data(tmp_path, make_set, headline_look):
     file.write_text("\n".join(f"제{i} 목록 글{i}" for i in range(60)), encoding="utf-8")
     validation = make_set("validation", ["가", "나", "다"])
 
-    def make(texts=SHARES, min_words=1, max_words=3, validation_dir=str(validation), **settings):
-        words = {"min_words": min_words, "max_words": max_words}
+    def make(texts=SHARES, validation_dir=str(validation), **settings):
         given = {
             "train": partial(OnlineSource, texts=texts),
             "validation": partial(StoredSource, dir=validation_dir, samples=5),
@@ -80,7 +79,7 @@ def data(tmp_path, make_set, headline_look):
             "max_label_length": 25,
             "image": FOLLOWING,
             "charset": named_charset("korean"),
-            "corpus": lambda: Corpus([str(file)], seed=1, **words),
+            "corpus": lambda: Corpus([str(file)], seed=1, max_words=3),
             "synthesis": lambda: headline_look,
         }
         return TextImageData(**(given | settings))
@@ -266,22 +265,6 @@ class TestBatches:
                 assert np.array_equal(pixels.transpose(1, 2, 0), alone)
                 assert not rules.judge([task.text]).any()
 
-    @both_widths
-    def test_say_where_the_characters_of_their_labels_are(self, data, image):
-        known = 0
-        for batch in loader_of(data(image=image, batch_size=4)):
-            for label, pixels, positions in zip(
-                batch.labels, batch.images.numpy(), batch.positions, strict=True
-            ):
-                assert positions.shape == (len(label), 2)
-                assert np.isnan(positions).any(axis=1).tolist() == [c == " " for c in label]
-                shares = positions[~np.isnan(positions[:, 0])]
-                assert ((shares >= 0) & (shares <= 1)).all()
-                # Between the first and the last letter is most of what varies along a row.
-                left, right = shares.min() * pixels.shape[2], shares.max() * pixels.shape[2]
-                known += right - left > 2
-        assert known > 20
-
     def test_have_lines_as_they_come_where_the_width_is_fixed(self, data):
         shapes = {images.shape for _, images in served(data(image=FIXED, batch_size=5))}
         assert shapes == {(5, 1, 16, 64)}
@@ -294,7 +277,8 @@ class TestBatches:
             assert any((images[:, 0] != images[:, 1]).any() for _, images in batches)
 
     def test_are_of_one_width_and_alike_in_size(self, data):
-        made = data(image=FOLLOWING | {"height": 32}, batch_size=16, max_words=8)
+        corpus = partial(Corpus, ["embedded"], seed=1, max_words=8)
+        made = data(image=FOLLOWING | {"height": 32}, batch_size=16, corpus=corpus)
         areas, stretched = [], []
         for tasks in tasks_of(made, max_steps=128):
             aspects = np.array([made.rendered.synthesis.aspect(task) for task in tasks])

@@ -148,7 +148,7 @@ def test_a_width_that_leaves_a_layer_without_channels(recognizer_of, name, least
         if width == least:
             Recognizer(**spec)
         else:
-            with pytest.raises(HanlineError, match=f"is {width}: {name.lower()} expected at least"):
+            with pytest.raises(HanlineError, match=f"out_channels={width}: expected at least"):
                 Recognizer(**spec)
 
 

@@ -93,3 +93,25 @@ def test_a_run_tells_its_steps_figures_and_data(checkpoint, tmp_path):
     assert "sets" in model_card("best", "a test", spec, history)
     spec["image"] |= {"width": None, "keep_ratio": True}
     assert "32 pixels high, as wide as their text" in model_card("best", "a test", spec, history)
+
+
+def test_an_export_does_not_overwrite_what_it_reads(checkpoint, command, tmp_path):
+    command("export", f"checkpoint={checkpoint}", "format=safetensors", "output=full")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    (tmp_path / "same.safetensors").symlink_to("full.safetensors")
+    (tmp_path / "same.json").symlink_to("full.json")
+    for arguments in (
+        ["checkpoint=full.safetensors", "half=true"],
+        ["checkpoint=full.safetensors", "output=full"],
+        ["checkpoint=same.safetensors", "output=full"],
+        ["checkpoint=./full.safetensors", "output=../" + tmp_path.name + "/full"],
+    ):
+        done = command("export", "format=safetensors", *arguments)
+        assert done.status == 1
+        assert "output=" in done.err and "would be lost" in done.err
+        assert {name: (tmp_path / name).read_bytes() for name in before} == before
+    done = command("export", "format=safetensors", "checkpoint=full.safetensors", "output=small")
+    assert done.status == 0
+    # What a checkpoint was exported as before is written again.
+    done = command("export", "format=safetensors", f"checkpoint={checkpoint}", "output=full")
+    assert done.status == 0

@@ -1,4 +1,4 @@
-"""The figures of an evaluation, on readings made by hand."""
+"""The metrics of an evaluation, on readings made by hand."""
 
 import json
 
@@ -63,26 +63,26 @@ def evaluation(folder):
     return made
 
 
-def test_the_figures_over_all(evaluation):
+def test_the_metrics_over_all(evaluation):
     total = evaluation.total
     assert total.samples == 5
-    assert total.accuracy == pytest.approx(100 * 1 / 5)
+    assert total["accuracy"] == pytest.approx(100 * 1 / 5)
     # 1, then one edit in three characters three times, then nothing read.
-    assert total.norm_ed == pytest.approx(100 * (1 + 3 * (2 / 3) + 0) / 5)
-    assert total.cer == pytest.approx(100 * 4 / (2 + 3 + 2 + 3 + 1))
+    assert total["edit_similarity"] == pytest.approx(100 * (1 + 3 * (2 / 3) + 0) / 5)
+    assert total["cer"] == pytest.approx(100 * 4 / (2 + 3 + 2 + 3 + 1))
 
 
-def test_the_figures_by_length(evaluation):
-    figures = {
-        length: (f.samples, round(f.accuracy, 2), round(f.norm_ed, 2), round(f.cer, 2))
-        for length, f in evaluation.by_length.items()
+def test_the_metrics_by_length(evaluation):
+    by_length = {
+        length: (c.samples, *(round(c[name], 2) for name in ("accuracy", "edit_similarity", "cer")))
+        for length, c in evaluation.by_length.items()
     }
-    assert figures == {
+    assert by_length == {
         1: (1, 0.0, 0.0, 100.0),
         2: (2, 50.0, 83.33, 25.0),
         3: (2, 0.0, 66.67, 33.33),
     }
-    assert list(figures) == sorted(figures)
+    assert list(by_length) == sorted(by_length)
 
 
 def test_the_confusions(evaluation):
@@ -111,9 +111,9 @@ def test_what_could_not_be_read_is_counted_by_reason(evaluation):
 def test_case_counts_unless_it_is_folded(folder):
     place = folder("1.png\tSK 하이닉스", "2.png\tlg")
     readings = ("sk 하이닉스", "LG")
-    assert evaluate(Recites(*readings), place, lowercase=False).total.accuracy == 0
+    assert evaluate(Recites(*readings), place, lowercase=False).total["accuracy"] == 0
     folded = evaluate(Recites(*readings), place, lowercase=True)
-    assert folded.total.accuracy == folded.total.norm_ed == 100
+    assert folded.total["accuracy"] == folded.total["edit_similarity"] == 100
     assert not folded.confusions
 
 
@@ -122,15 +122,16 @@ def test_the_json_holds_all_of_it(evaluation):
     assert "너" in as_json(evaluation)
     assert record["total"] == {
         "samples": 5,
-        "correct": 1,
-        "similarity": pytest.approx(3, abs=1e-5),
-        "distance": 4,
-        "characters": 11,
         "accuracy": pytest.approx(20),
-        "norm_ed": pytest.approx(60),
         "cer": pytest.approx(400 / 11),
+        "edit_similarity": pytest.approx(60),
+        "sums": {
+            "accuracy": {"correct": 1, "samples": 5},
+            "cer": {"distance": 4, "characters": 11},
+            "edit_similarity": {"similarity_millionths": 3_000_001, "samples": 5},
+        },
     }
-    assert {length: figures["samples"] for length, figures in record["by_length"].items()} == {
+    assert {length: part["samples"] for length, part in record["by_length"].items()} == {
         "1": 1,
         "2": 2,
         "3": 2,
@@ -145,12 +146,10 @@ def test_what_is_printed(evaluation, capsys):
     print_evaluation(evaluation, confusions=2)
     printed = capsys.readouterr().out
     lines = [" ".join(line.split()) for line in printed.splitlines()]
-    assert lines[0] == (
-        "5 samples: accuracy 20.00 %, normalised edit distance 60.00 %, CER 36.36 %"
-    )
+    assert lines[0] == "5 samples: accuracy 20.00 %, CER 36.36 %, 1-NED 60.00 %"
     assert "not read: 2 × damaged image" in lines
-    assert "length samples accuracy NED CER" in lines
-    assert "2 2 50.00 83.33 25.00" in lines
+    assert "length samples accuracy CER 1-NED" in lines
+    assert "2 2 50.00 25.00 83.33" in lines
     shown = lines[lines.index("label read as times") + 1 :]
     assert len([line for line in shown if line]) == 2
     assert all(line.endswith(" 1") for line in shown if line)
@@ -194,7 +193,7 @@ def test_lmdb_sets_are_evaluated_as_folders_are(packed):
         for dataset in (place, sets / "one", sets)
     )
     assert from_folder == from_set == from_sets
-    assert from_folder.total.correct == 1
+    assert from_folder.total.sums["accuracy"]["correct"] == 1
 
 
 def test_an_lmdb_set_hands_over_its_images(packed):
@@ -211,7 +210,9 @@ def test_readings_are_compared_with_what_is_known_of_them():
         "c.png": Reading(problem="no such file"),
         "d.png": Reading("다", 0.9),
     }
-    figures = compare(readings, {"a.png": "가나", "b.png": "나", "c.png": "가나", "e.png": "라"})
-    assert (figures.samples, figures.correct, figures.distance) == (3, 1, 3)
-    assert summary(figures).startswith("3 samples: accuracy 33.33 %")
+    compared = compare(readings, {"a.png": "가나", "b.png": "나", "c.png": "가나", "e.png": "라"})
+    assert compared.samples == 3
+    assert compared.sums["accuracy"]["correct"] == 1
+    assert compared.sums["cer"]["distance"] == 3
+    assert summary(compared).startswith("3 samples: accuracy 33.33 %")
     assert compare(readings, {}).samples == 0

@@ -212,14 +212,14 @@ def test_nothing_that_fits_is_an_error(make_recognizer, trained, saved):
     for former, new in itertools.permutations(("vgg", "compact"), 2):
         path = saved(trained("none", former, "none", "ctc", charset=OLD, width=32))
         recognizer = make_recognizer("none", new, "none", "attn", charset=OLD, width=64)
-        with pytest.raises(HanlineError, match=r"nothing in .* fits this model"):
+        with pytest.raises(HanlineError, match="but none do"):
             finetune_from(recognizer, path)
 
 
 def test_counts_of_batches_are_nothing_that_fits(make_recognizer, trained, saved):
     path = saved(trained("none", "resnet", "none", "ctc", charset=OLD, width=32))
     recognizer = make_recognizer("none", "resnet", "none", "attn", charset=OLD, width=64)
-    with pytest.raises(HanlineError, match=r"nothing in .* fits this model"):
+    with pytest.raises(HanlineError, match="but none do"):
         finetune_from(recognizer, path)
 
 

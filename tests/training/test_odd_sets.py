@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hanline.data.lmdb_writer import LMDBWriter
-from hanline.training.run_summary import time_steps
+from hanline.training.callbacks.label_check import time_steps
 
 TINY = [
     "model=none_compact_bilstm_ctc",
@@ -67,7 +67,7 @@ def test_labels_that_ctc_cannot_write_are_counted(write_set: Any, command: Any) 
     write_set("validation", [fit, doubled])
     ended = command("train", *TINY)
     assert ended.status == 0, ended.err
-    told = "3 labels of the training and validation sets need more than the 8 steps"
+    told = "3 labels of the training and validation datasets need more than the 8 time steps"
     assert ended.out.count(told) == 1
     ended = command("train", *TINY, "model/prediction=attn", "model.prediction.hidden_size=16")
     assert ended.status == 0, ended.err

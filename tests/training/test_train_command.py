@@ -17,7 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 ROOT = Path(__file__).parents[2]
 TINY = [
-    "experiment=demo",
+    "experiment=lines",
     "image.width=96",
     "model.feature_extraction.channels=[8,16,16,16,32]",
     "model.sequence_modeling.hidden_size=16",
@@ -107,14 +107,14 @@ def figures(run: Path) -> list[str]:
 
 def test_a_run_writes_what_it_should(whole_run: Path) -> None:
     names = {path.name for path in whole_run.iterdir()}
-    assert {"best_accuracy.ckpt", "best_norm_ed.ckpt", "last.ckpt", "config.yaml"} <= names
+    assert {"best_accuracy.ckpt", "best_edit_similarity.ckpt", "last.ckpt", "config.yaml"} <= names
     log = (whole_run / "log_train.txt").read_text(encoding="utf-8")
     # The last step falls between two validations, and is validated too.
     assert [line.split("/")[0] for line in log.splitlines() if line.startswith("[")] == [
         *("[5", "[10", "[12")
     ]
     assert steps(whole_run / "last.ckpt") == 12
-    for line in ("Current_accuracy ", "Current_norm_ED ", "Best_accuracy ", "Best_norm_ED "):
+    for line in ("Current_accuracy ", "Current_edit_similarity", "Best_cer", "Best_accuracy "):
         assert log.count(line) == 3
     assert log.count("\tTrue") + log.count("\tFalse") == 3 * 5
 
@@ -128,7 +128,7 @@ def test_tensorboard_shows_scalars_and_pictures(whole_run: Path) -> None:
         "train/learning_rate",
         "train/images_per_second",
         "validation/accuracy",
-        "validation/norm_ed",
+        "validation/edit_similarity",
         "validation/cer",
         "validation/loss",
     } <= scalars
@@ -197,11 +197,11 @@ REFUSED = {
     "max_label_length=12": "max_label_length cannot change",
     "model=trba": "model cannot change",
     "trainer.accumulate_grad_batches=2": "trainer.accumulate_grad_batches cannot change",
-    "scheduler=constant": "schedule cannot change",
+    "scheduler=constant": "scheduler cannot change",
     "callbacks.log_train.readings=1": "callbacks.log_train.readings cannot change",
     "finetune_from=x.ckpt": "finetune_from cannot change",
     "~trainer.max_steps": "trainer.max_steps cannot change",
-    "trainer.max_steps=11": "has 12 steps behind it",
+    "trainer.max_steps=11": "expected at least 12",
 }
 
 
@@ -228,7 +228,7 @@ def test_what_is_no_state_of_this_run_is_refused(
     torch.save(content, last)
     ended = command("train", f"resume={last}")
     assert ended.status == 1
-    assert "holds a model, but not the state of a run" in ended.err
+    assert "expected the state of a run, but it holds a model alone" in ended.err
     shutil.copy(checkpoint, last)
     ended = command("train", f"resume={last}")
     assert ended.status == 1
@@ -267,7 +267,7 @@ def test_a_longer_run_goes_on_as_if_it_had_been_so_long(
     expected, extended = state(whole_run / "last.ckpt"), state(moved / "last.ckpt")
     for name, tensor in expected.items():
         assert torch.equal(tensor, extended[name]), name
-    for name in ("best_accuracy.ckpt", "best_norm_ed.ckpt"):
+    for name in ("best_accuracy.ckpt", "best_edit_similarity.ckpt"):
         assert steps(moved / name) == steps(whole_run / name)
 
 
@@ -312,7 +312,7 @@ def test_two_devices_measure_what_one_does(
     one, two = measures
     assert one["samples"] == two["samples"] == 25
     assert one["accuracy"] == two["accuracy"]
-    assert one["norm_ed"] == two["norm_ed"]
+    assert one["edit_similarity"] == two["edit_similarity"]
     assert one["cer"] == two["cer"]
     assert one["loss"] == pytest.approx(two["loss"], rel=1e-5)
 

@@ -1,1 +1,1 @@
-"""Commands that Scrapy has in this project besides, or instead of, its own."""
+"""Scrapy's commands in this project: ``crawl`` replaces Scrapy's own."""

@@ -1,4 +1,4 @@
-"""``scrapy crawl`` with an exit status that tells how the crawl went."""
+"""``scrapy crawl`` with an exit status that says how the crawl went."""
 
 import argparse
 import logging
@@ -19,7 +19,7 @@ class Command(ScrapyCrawl):
         if len(args) != 1:
             raise UsageError("name one spider; `scrapy list` says which there are")
         escape_unencodable()
-        # What Scrapy tells of its own parts at every start hides what the crawl has to tell.
+        # Scrapy's log of its own parts at every start hides the crawl's messages.
         for name in ("addons", "core.engine", "crawler", "middleware", "utils.log"):
             logging.getLogger(f"scrapy.{name}").setLevel(logging.WARNING)
         process = self.crawler_process

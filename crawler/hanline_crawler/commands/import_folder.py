@@ -1,4 +1,4 @@
-"""``scrapy takeover FOLDER``: the headlines that the original tool has collected."""
+"""``scrapy import_folder FOLDER``: import the headlines of the original tool's folder."""
 
 import argparse
 import logging
@@ -14,21 +14,21 @@ logger = logging.getLogger(__name__)
 
 
 class Command(ScrapyCommand):
-    """Takes over a folder of ``all_headline.txt`` and dated backups."""
+    """Import a folder of ``all_headline.txt`` and dated backups."""
 
     requires_project = True
     requires_crawler_process = False
 
     def syntax(self) -> str:
-        """How to call it."""
+        """Return the arguments, for the help."""
         return "[options] <folder>"
 
     def short_desc(self) -> str:
-        """What it does."""
-        return "Take over all_headline.txt and its dated backups"
+        """Return one line about the command, for the help."""
+        return "Import all_headline.txt and its dated backups"
 
     def run(self, args: list[str], opts: argparse.Namespace) -> None:
-        """Take over one folder."""
+        """Import one folder."""
         if len(args) != 1:
             raise UsageError("name the folder that holds all_headline.txt")
         logging.basicConfig(level=logging.INFO, format="%(message)s")

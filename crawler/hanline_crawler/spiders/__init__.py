@@ -1,1 +1,1 @@
-"""One file a way to headlines."""
+"""The spiders: one file for each source of headlines."""

@@ -1,4 +1,4 @@
-"""What all spiders share: streams of pages, read one page after the other."""
+"""The base of all spiders: streams of pages, read one page after the other."""
 
 import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -37,7 +37,7 @@ class StartError(HanlineError):
 
     Args:
         status: the exit status for it.
-        message: what is wrong and what to do.
+        message: The fault, and what to do.
     """
 
     def __init__(self, status: ExitStatus, message: str) -> None:
@@ -50,7 +50,7 @@ class UnreadableError(Exception):
 
     Args:
         status: the exit status for it.
-        message: what is wrong with it.
+        message: The fault.
         again: whether asking again may help.
     """
 
@@ -89,14 +89,14 @@ class HeadlineSpider(Spider):
 
     @classmethod
     def from_crawler(cls, crawler: Crawler, *args: Any, **kwargs: Any) -> Self:
-        """Scrapy's way to build it."""
+        """Build the part from its crawler, as Scrapy asks."""
         spider = super().from_crawler(crawler, *args, **kwargs)
         assert cls.name is not None
         spider.run = CrawlRun(crawler.settings, cls.name)
         return spider
 
     def streams(self) -> Sequence[str]:
-        """The names of the streams, in the order of their headlines.
+        """Return the names of the streams, in the order of their headlines.
 
         Raises:
             HanlineError: an argument or a setting is wrong.
@@ -104,7 +104,7 @@ class HeadlineSpider(Spider):
         raise NotImplementedError
 
     def request(self, stream: str, number: int, following: dict[str, Any] | None) -> Request:
-        """The request for a page.
+        """Return the request for a page.
 
         Args:
             stream: the stream.
@@ -117,7 +117,7 @@ class HeadlineSpider(Spider):
         """Read an answer.
 
         Raises:
-            UnreadableError: it is no page of the site.
+            UnreadableError: The answer is not a page of the site.
         """
         raise NotImplementedError
 
@@ -166,7 +166,7 @@ class HeadlineSpider(Spider):
     def keep_and_fail(
         self, status: ExitStatus, what: str, response: Response, stream: str, number: int
     ) -> None:
-        """Note a failure, and keep the page that shows it."""
+        """Record a failure, and keep the page that shows it."""
         try:
             kept = self.run.keep_for_inspection(stream, number, response.body, self.suffix)
         except HanlineError as error:
@@ -191,6 +191,6 @@ class HeadlineSpider(Spider):
         self.run.fail(ExitStatus.PAGES_LOST, f"the page could not be read: {what}", stream, number)
 
     def text(self, response: Response) -> str:
-        """An answer's text, whatever its headers say."""
+        """Return an answer's text, whatever its headers say."""
         header = (response.headers.get("Content-Type") or b"").decode("latin-1")
         return decoded(response.body, http_content_type_encoding(header))

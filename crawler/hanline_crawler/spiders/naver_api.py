@@ -42,15 +42,18 @@ class NaverApiSpider(HeadlineSpider):
         self._queries_file = queries_file
 
     def streams(self) -> list[str]:
-        """The queries."""
+        """Return the queries."""
         self._base = self.settings["NAVER_API_URL"].rstrip("/")
         self.hosts = {urlsplit(self._base).hostname or ""}
         self._display = self.settings.getint("NAVER_API_DISPLAY")
         if not 1 <= self._display <= 100:
-            raise HanlineError(f"NAVER_API_DISPLAY is {self._display}: it can be 1 to 100")
+            raise HanlineError(
+                f"NAVER_API_DISPLAY={self._display}: expected 1 to 100. Change the setting."
+            )
         if self.settings["NAVER_API_SORT"] not in ("date", "sim"):
             raise HanlineError(
-                f"NAVER_API_SORT is {self.settings['NAVER_API_SORT']!r}: it can be date or sim"
+                f"NAVER_API_SORT={self.settings['NAVER_API_SORT']}: expected date or sim. "
+                "Change the setting."
             )
         queries = self._read_queries()
         self._id = os.environ.get("NAVER_CLIENT_ID", "").strip()
@@ -80,7 +83,7 @@ class NaverApiSpider(HeadlineSpider):
         return queries
 
     def request(self, stream: str, number: int, following: dict[str, Any] | None) -> Request:
-        """A page of a query's results."""
+        """Return the request for a page of a query's results."""
         query = {
             "query": stream,
             "display": self._display,
@@ -109,7 +112,9 @@ class NaverApiSpider(HeadlineSpider):
             results = [_result(each) for each in answer["items"]]
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise UnreadableError(
-                ExitStatus.PAGES_LOST, f"the answer is no list of results ({error!r})", again=True
+                ExitStatus.PAGES_LOST,
+                f"the answer is not a list of results ({error!r})",
+                again=True,
             ) from error
         now = utc(self.run.clock.now())
         headlines = [

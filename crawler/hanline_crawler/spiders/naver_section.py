@@ -46,23 +46,26 @@ class NaverSectionSpider(HeadlineSpider):
         self._pages = pages
 
     def streams(self) -> list[str]:
-        """The sections."""
+        """Return the sections."""
         if self._pages and not (
             self._pages.isascii() and self._pages.isdigit() and int(self._pages)
         ):
-            raise HanlineError(f"-a pages={self._pages}: it must be a number from 1 up")
+            raise HanlineError(
+                f"-a pages={self._pages}: expected a number, at least 1. Change or omit it."
+            )
         self._base = self.settings["NAVER_NEWS_URL"].rstrip("/")
         self.hosts = {urlsplit(self._base).hostname or ""}
         names = [name.strip() for name in self._sections.split(",") if name.strip()]
         unknown = [name for name in names if name not in SECTIONS]
         if unknown:
             raise HanlineError(
-                f"there is no section {', '.join(unknown)}; there are: {', '.join(SECTIONS)}"
+                f"-a sections={self._sections}: expected some of {', '.join(SECTIONS)}. "
+                f"Leave out {', '.join(unknown)}."
             )
         return list(dict.fromkeys(names)) or list(SECTIONS)
 
     def request(self, stream: str, number: int, following: dict[str, Any] | None) -> Request:
-        """A section's page; after the first one what its button «더보기» asks for."""
+        """Return the request for a section's page; later ones are those of its button «더보기»."""
         section = f"{self._base}/section/{SECTIONS[stream]}"
         if following is None:
             return Request(section)
@@ -132,7 +135,9 @@ class NaverSectionSpider(HeadlineSpider):
             ]
         except (ValueError, KeyError, TypeError) as error:
             raise UnreadableError(
-                ExitStatus.PAGES_LOST, f"the answer is no list of articles ({error!r})", again=True
+                ExitStatus.PAGES_LOST,
+                f"the answer is not a list of articles ({error!r})",
+                again=True,
             ) from error
         return whole_characters(str(fragment))
 

@@ -43,7 +43,7 @@ class RssSpider(HeadlineSpider):
         self._file = feeds_file
 
     def streams(self) -> list[str]:
-        """The feeds, by address."""
+        """Return the feeds' addresses."""
         self._feeds = {feed.url: feed for feed in self._read_feeds()}
         wrong = [url for url in self._feeds if urlsplit(url).scheme not in ("http", "https")]
         if wrong:
@@ -81,7 +81,7 @@ class RssSpider(HeadlineSpider):
         return feeds
 
     def request(self, stream: str, number: int, following: dict[str, Any] | None) -> Request:
-        """A feed."""
+        """Return the request for a feed."""
         return Request(
             stream,
             headers={"Accept": "application/rss+xml, application/atom+xml, application/xml;q=0.9"},
@@ -93,7 +93,9 @@ class RssSpider(HeadlineSpider):
         if not document.xpath(
             "/*[local-name()='rss' or local-name()='feed' or local-name()='RDF']"
         ):
-            raise UnreadableError(ExitStatus.LAYOUT_CHANGED, "the answer is no feed", again=False)
+            raise UnreadableError(
+                ExitStatus.LAYOUT_CHANGED, "the answer is not a feed", again=False
+            )
         feed = self._feeds[stream]
         now = utc(self.run.clock.now())
         headlines = []

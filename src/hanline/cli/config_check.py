@@ -1,4 +1,4 @@
-"""Whether a configuration can be meant: every key known, every value of its type."""
+"""Checks of a configuration before the work: each key is known, each value has its type."""
 
 import inspect
 import json
@@ -19,19 +19,20 @@ from pydantic.errors import PydanticUserError
 from pydantic_core import SchemaError
 from rapidfuzz import fuzz, process
 
+from hanline.cli import configs
+from hanline.cli.model_presets import STAGES_PRESET, named_presets
+from hanline.cli.renamed import new_choice, new_key
 from hanline.errors import HanlineError
-
-_HYDRAS_OWN = {"_target_", "_partial_", "_convert_", "_recursive_"}
 
 
 def literal(argument: str, settings: type) -> str:
-    """An argument of the command line, in quotes where Hydra would not take its value as it stands.
+    """Quote the value of an argument of the command line if Hydra would misread it.
 
-    Hydra's grammar knows no Hangul, no brackets and no second ``=``, all of which stand in the
-    names of files; and a folder or a choice may be named 2024, which is no number.
+    Hydra's grammar has no Hangul, no brackets and no second ``=``, which names of files may have.
+    A folder or a choice may be named 2024, which Hydra takes for a number.
 
     Args:
-        settings: a dataclass of the command's own keys; those of type ``str`` take any text.
+        settings: a dataclass of the command's own keys. Those of type ``str`` take any text.
     """
     key, equals, value = argument.partition("=")
     if not equals or key.startswith("-"):
@@ -40,7 +41,7 @@ def literal(argument: str, settings: type) -> str:
     if parsed is None:
         return f"{key}={_quoted(value)}"
     hints = get_type_hints(settings)
-    # A key that is none of the command's own, nor inside a group, is a group.
+    # A key that is neither the command's own nor inside a group is the name of a group.
     text = hints[key] in (str, str | None) if key in hints else "." not in key
     if text and not parsed.is_sweep_override():
         not_text = bool | int | float if key in hints else bool | int | float | None
@@ -50,33 +51,33 @@ def literal(argument: str, settings: type) -> str:
 
 
 def check_config(config: DictConfig, own_file: Path, settings: type) -> None:
-    """Refuse keys that nothing reads and values that their reader does not take.
+    """Refuse unknown keys and values of a wrong type.
 
-    A node with ``_target_`` is held against the signature of what it builds, the rest of the
-    configuration against a dataclass.
+    A node with ``_target_`` is held against the signature of its target, a group without a target
+    against its own files, and all other keys against a dataclass.
 
     Args:
         config: the composed configuration.
-        own_file: the command's own yaml, which names its groups and lies among their folders.
+        own_file: the command's own yaml, which names its groups.
         settings: a dataclass of the keys that belong to no group. A field that has a group's name
             is a dataclass of keys that the command adds to those of the group.
 
     Raises:
-        HanlineError: naming the key, what it may be, and the nearest known ones.
+        HanlineError: the message names the key, what is expected, and the nearest known ones.
     """
     try:
         values: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:
         key = str(error.full_key)
         raise HanlineError(
-            f"{key} has no value yet: give it one, as in {key}=…; --help says what it means"
+            f"{key}: expected a value. Give it one, as in {key}=…; --help explains it"
         ) from error
     except OmegaConfBaseException as error:
         raise HanlineError(f"{error.full_key}: {_without_details(error)}") from error
-    parts = set(groups(own_file))
+    parts = set(configs.command_groups(own_file))
     own = {key: value for key, value in values.items() if key not in parts}
     hints = get_type_hints(settings)
-    _check_keys("", own, hints, other_known=parts)
+    _check_keys("", own, hints, own_file, other_known=parts)
     for key, value in own.items():
         _check_value(key, value, hints[key])
     for group in sorted(parts & set(values)):
@@ -89,68 +90,83 @@ def check_config(config: DictConfig, own_file: Path, settings: type) -> None:
         _check_node(group, node, own_file)
 
 
-def explain(error: Exception, conf: Path, name: str) -> str:
-    """Hydra's and OmegaConf's errors about a configuration, with the nearest valid words."""
+def explain(error: Exception, name: str) -> str:
+    """Return the message for an error of Hydra or OmegaConf, with the nearest valid words."""
     message = _without_details(error)
     if isinstance(error, OverrideParseException):
         reason = message.partition("\nSee https")[0].rpartition("\n")[2].strip(" ^")
-        return f"cannot understand {error.override!r}: an argument is key=value or group=choice" + (
+        return f"{error.override!r}: expected key=value or group=choice" + (
             f" ({reason})" if reason else ""
         )
     there = re.search(r"An item is already at '([^']+)'", message)
     if there:
-        return f"there is a key {there[1]!r} already: write it without +"
+        return f"+{there[1]}: expected a new key, but it exists. Write it without +"
     key = re.search(r"Could not (?:override|append|delete)[^']*'([^']+)'", message)
     if key:
+        own_file = configs.command_file(name)
         path = key[1].split("@")[0]
-        hint = _owners(path, conf / f"{name}.yaml") or nearest(path, _all_keys(conf, name))
-        return f"there is no key {key[1]!r} for this command{hint}; --help lists them all"
+        return (
+            f"{key[1]!r}: expected a key of this command{_hint_for_key(path, own_file)}. "
+            "--help lists all keys"
+        )
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        return _no_choice(*error.missing_cfg_file.rpartition("/")[::2], error.options or (), conf)
+        return _no_choice(*error.missing_cfg_file.rpartition("/")[::2], error.options or ())
     if error.__cause__ and not isinstance(error.__cause__, HydraException):
         message = f"{message} ({error.__cause__})"
     return message
 
 
-def _no_choice(group: str, choice: str, options: Iterable[str], conf: Path) -> str:
-    choices = [option for option in options if not (conf / group / option).is_dir()]
-    if not group or not choices:
-        known = (path.relative_to(conf).as_posix() for path in conf.rglob("*") if path.is_dir())
-        return f"there is no config group {group or choice!r}{nearest(group or choice, known)}"
+def _no_choice(group: str, choice: str, options: Iterable[str]) -> str:
+    inner = configs.inner_groups(group) if group else []
+    names = [option for option in options if option not in inner and not option.startswith("_")]
+    if not group or not names:
+        known = configs.all_groups()
+        return f"{group or choice!r}: expected a config group{nearest(group or choice, known)}"
+    now = new_choice(group, choice)
+    if now:
+        return f"{group}={choice}: expected its new name. Write {now}"
+    # All combinations of stages would bury the names.
+    shown = [*named_presets(), STAGES_PRESET] if group == "model" else names
     message = (
-        f"{group} has no choice {choice!r}{nearest(choice, choices)}; "
-        f"there are: {', '.join(choices)}"
+        f"{group}={choice}: expected another choice{nearest(choice, names)}. "
+        f"There are: {', '.join(shown)}"
     )
     if group.startswith("hydra/"):
         extra = "launchers" if group == "hydra/launcher" else "sweep"
-        message += f'; plugins of Hydra are installed apart, as with pip install ".[{extra}]"'
+        message += f'. Hydra\'s plugins are installed apart, as with pip install ".[{extra}]"'
     return message
 
 
-def _owners(key: str, own_file: Path) -> str:
-    """The choices that have a key, as the middle of a sentence; empty if none has it.
+def _hint_for_key(key: str, own_file: Path) -> str:
+    """Return what an unknown key may have been meant as, as the middle of a sentence."""
+    known = all_keys(own_file)
+    now = new_key(key, known)
+    return f", and its name is {now} now" if now else _owners(key, own_file) or nearest(key, known)
 
-    Such a key is no misspelling: it belongs to a choice that has not been made.
+
+def _owners(key: str, own_file: Path) -> str:
+    """Return the choices that have a key, as the middle of a sentence; "" if none has it.
+
+    Such a key is correct, but belongs to a choice that has not been made.
     """
-    conf = own_file.parent
     owners = [
-        f"{file.parent.relative_to(conf).as_posix()}={file.stem}"
-        for group in groups(own_file)
-        for file in sorted((conf / group).rglob("*.yaml"))
-        # Experiments and the like have keys of everything.
-        if (place := package(conf, file)) and key in flat(place, load(file))
+        f"{configs.group_of(file)}={file.stem}"
+        for group in configs.command_groups(own_file)
+        for file in configs.group_files(group)
+        # Experiments have keys of all groups.
+        if (place := configs.package(file)) and key in configs.flat(place, configs.load(file))
     ]
     return f" as it is composed (it belongs to {' or '.join(owners)})" if owners else ""
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """The known words nearest to a word, as the middle of a sentence; empty if none is near."""
+    """Return the known words nearest to a word, as the middle of a sentence; "" if none is near."""
     found = process.extract(word, sorted(known), scorer=_nearness, limit=3, score_cutoff=60)
     return f" (did you mean {' or '.join(match for match, _, _ in found)}?)" if found else ""
 
 
 def _nearness(word: str, known: str, *, score_cutoff: float | None = None) -> float:
-    """How near two words are, from 0 to 100; a key is near to its own last part, too."""
+    """Return how near two words are, from 0 to 100. A key is near to its own last part, too."""
     return max(fuzz.ratio(word, known), 0.95 * fuzz.ratio(word, known.rpartition(".")[2]))
 
 
@@ -166,99 +182,150 @@ def _quoted(value: str) -> str:
         items = (item.strip() for item in value[1:-1].split(","))
         return f"[{','.join(item if _parsed(f'x={item}') else _quoted(item) for item in items)}]"
     if value[:1] in ("[", "{", "'", '"'):
-        return value  # Meant as Hydra's own syntax: let it say what is wrong.
+        return value  # The user means Hydra's own syntax: Hydra says what is wrong.
     quoted: str = QuotedString(value, Quote.single).with_quotes()
     return quoted
 
 
 def _check_node(path: str, node: Any, own_file: Path) -> None:
-    """Check what a group's file builds; a mapping without a target holds several such nodes."""
+    """Check what a group's file builds. A mapping without a target holds nodes and plain values."""
     if not isinstance(node, Mapping):
         raise HanlineError(_no_node(path, node, own_file))
     target = node.get("_target_")
     if target is None:
+        plain = _plain_values(path)
         for key, value in node.items():
-            _check_node(f"{path}.{key}", value, own_file)
+            here = f"{path}.{key}"
+            if here in plain:
+                _check_value(here, value, plain[here])
+            else:
+                _check_node(here, value, own_file)
         return
     parameters = _parameters(path, target)
-    given = {key: value for key, value in node.items() if key not in _HYDRAS_OWN}
+    given = {key: value for key, value in node.items() if key not in configs.HYDRA_KEYS}
     if parameters is None:
         hints = {}
     else:
         # The code itself hands in what has no default and is not given.
         keys = [key for key, p in parameters.items() if key in given or p.default is not p.empty]
-        _check_keys(path, given, keys, own_file=own_file)
+        _check_keys(path, given, keys, own_file)
         hints = {key: parameter.annotation for key, parameter in parameters.items()}
     for key, value in given.items():
         here = f"{path}.{key}"
-        if (isinstance(value, Mapping) and _holds_nodes(value)) or _folder(here, own_file).is_dir():
+        if (isinstance(value, Mapping) and _holds_nodes(value)) or _is_group(here):
             _check_node(here, value, own_file)
         elif key in hints:
             _check_value(here, value, hints[key])
 
 
 def _holds_nodes(value: Mapping[str, Any]) -> bool:
-    """Whether a mapping is a node with a target, or holds such nodes and nothing else."""
+    """Return whether a mapping is a node with a target, or has only such nodes in it."""
     return "_target_" in value or (
         bool(value) and all(isinstance(v, Mapping) and _holds_nodes(v) for v in value.values())
     )
 
 
+def _plain_values(path: str) -> dict[str, Any]:
+    """Return the type of each value in the files of a group that has no target, by dotted key."""
+    found: dict[str, Any] = {}
+    for file in configs.group_files(path.replace(".", "/")):
+        place = configs.package(file)
+        for key, value in configs.load(file).items():
+            if place == path and key != "defaults" and not isinstance(value, Mapping):
+                known = isinstance(value, bool | int | float | str) and "${" not in str(value)
+                found[f"{path}.{key}"] = type(value) if known else Any
+    return found
+
+
 def _no_node(path: str, value: Any, own_file: Path) -> str:
-    folder = _folder(path, own_file)
-    if folder.is_dir():
-        group = folder.relative_to(own_file.parent).as_posix()
-        choices = sorted(file.stem for file in folder.glob("*.yaml"))
-        near = nearest(str(value), choices)
+    if _is_group(path):
+        group = path.replace(".", "/")
+        known = configs.choices(group)
         return (
-            f"{path} is {value!r}: it is chosen as {group}=…{near}; there are: {', '.join(choices)}"
+            f"{path}={_shown(value)}: expected keys of its own{nearest(str(value), known)}. "
+            f"Choose it as {group}=…, where … is one of {', '.join(known)}"
         )
-    keys = _all_keys(own_file.parent, own_file.stem)
+    keys = all_keys(own_file)
     if path in keys:
-        return f"{path} is {value!r}: it has keys of its own; ~{path} leaves it out"
-    return f"there is no key {path!r}{nearest(path, keys)}; --help lists them all"
+        return f"{path}={_shown(value)}: expected keys of its own. To leave it out, write ~{path}"
+    hint = _hint_for_key(path, own_file)
+    return f"{path!r}: expected a key of this command{hint}. --help lists all keys"
 
 
-def _folder(path: str, own_file: Path) -> Path:
-    """Where the choices of a part of the configuration are, if it is a group."""
-    return own_file.parent / path.replace(".", "/")
+def _is_group(path: str) -> bool:
+    return any((folder / path.replace(".", "/")).is_dir() for folder in configs.folders())
 
 
 def _parameters(path: str, target: str) -> dict[str, inspect.Parameter] | None:
-    """The parameters of a target, annotated with their types; None where it takes any keyword."""
+    """Return the parameters of a target with their types; None if it takes any keyword."""
     try:
         called = get_object(target)
     except Exception as error:
+        # Whatever the module raises while it is imported.
         reason = str(error).splitlines()[0].rstrip(":")
-        raise HanlineError(f"{path}._target_: cannot import {target}: {reason}") from error
-    parameters = inspect.signature(called).parameters
-    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        return None
-    function = called.__init__ if inspect.isclass(called) else called
+        raise HanlineError(
+            f"{path}._target_={target}: expected an importable name ({reason})"
+        ) from error
+    return _keywords(called)
+
+
+def _keywords(called: Any) -> dict[str, inspect.Parameter] | None:
+    """Return the keywords of a class or function, with those that ``**kwargs`` hands on.
+
+    A class hands them on to the class that it inherits from, a function to the class that it
+    returns. None if neither says which keywords there are.
+    """
+    found: dict[str, inspect.Parameter] = {}
+    functions = _initializers(called) if inspect.isclass(called) else [called]
+    for function in functions:
+        hints = _hints(function)
+        parameters = inspect.signature(function).parameters.values()
+        own = {
+            p.name: p.replace(annotation=hints.get(p.name, Any))
+            for p in list(parameters)[inspect.isclass(called) :]
+            if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
+        }
+        found = own | found
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            return found
+        returned = hints.get("return")
+        if not inspect.isclass(called) and inspect.isclass(returned):
+            inherited = _keywords(returned)
+            return None if inherited is None else inherited | found
+    return None
+
+
+def _initializers(called: type) -> list[Any]:
+    """Return each ``__init__`` along a class's bases, its own first."""
+    return [base.__init__ for base in called.__mro__ if "__init__" in vars(base)]  # type: ignore[misc]
+
+
+def _hints(function: Any) -> dict[str, Any]:
     try:
-        hints = get_type_hints(function)
+        return get_type_hints(function)
     except (NameError, TypeError):
-        hints = {}
-    return {name: p.replace(annotation=hints.get(name, Any)) for name, p in parameters.items()}
+        return {}
 
 
 def _check_keys(
     path: str,
-    given: Mapping[str, Any],
+    given: Iterable[str],
     known: Iterable[str],
-    other_known: Iterable[str] = (),
     own_file: Path | None = None,
+    other_known: Iterable[str] = (),
 ) -> None:
-    known = set(known)
     below = f"{path}." if path else ""
+    takes = sorted({*known, *other_known})
     for key in given:
-        if key not in known:
-            takes = sorted(known | set(other_known))
-            hint = _owners(below + key, own_file) if own_file else ""
-            hint = hint or nearest(below + key, [below + other for other in takes])
+        if key not in takes:
+            full = below + key
+            now = new_key(full, [below + other for other in takes])
+            hint = f", and its name is {now} now" if now else ""
+            hint = hint or (_owners(full, own_file) if own_file and path else "")
+            hint = hint or nearest(full, [below + other for other in takes])
             raise HanlineError(
-                f"there is no key {below + key!r}{hint}; "
-                f"{path or 'this command'} takes: {', '.join(takes) or 'no keys'}"
+                f"{full!r}: expected a key of {path or 'this command'}{hint}. "
+                f"It takes {', '.join(takes) or 'no keys'}"
             )
 
 
@@ -284,7 +351,7 @@ def _check_value(path: str, value: Any, hint: Any) -> None:
             elif isinstance(wrong, list) and isinstance(part, int) and part < len(wrong):
                 where, wrong = f"{where}[{part}]", wrong[part]
         raise HanlineError(
-            f"{where} is {wrong!r}: {_in_words(first['msg'])}{_hint(where, wrong, first)}"
+            f"{where}={_shown(wrong)}: {_in_words(first['msg'])}{_hint(where, wrong, first)}"
         ) from error
 
 
@@ -292,14 +359,14 @@ def _hint(path: str, value: Any, error: Any) -> str:
     if error["type"] == "literal_error":
         return nearest(str(value), re.findall(r"'([^']+)'", error["ctx"]["expected"]))
     if error["type"] == "string_type" and isinstance(value, int | float):
-        return f", which it is in two pairs of quotes: {path}='\"…\"'"
+        return f". Quote it twice: {path}='\"{value}\"'"
     return ""
 
 
 def _in_words(sentence: str) -> str:
-    """What pydantic says of JSON, as the middle of a sentence on a yaml."""
+    """Return pydantic's sentence on a JSON value in the words of a yaml."""
     for theirs, ours in (
-        ("Input should be", "it should be"),
+        ("Input should be", "expected"),
         ("a valid array", "a list"),
         ("an object", "a mapping"),
     ):
@@ -307,52 +374,20 @@ def _in_words(sentence: str) -> str:
     return sentence[0].lower() + sentence[1:]
 
 
+def _shown(value: Any) -> str:
+    """Return a value as a yaml has it."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
 def _without_details(error: Exception) -> str:
     return re.sub(r"\n\s*(full_key|reference_type|object_type)[:=].*", "", str(error)).strip()
 
 
-def groups(own_file: Path) -> dict[str, str | None]:
-    """The config groups that a command's yaml names in its defaults list, with their choices."""
-    entries = [entry for entry in load(own_file).get("defaults", []) if isinstance(entry, dict)]
-    named = {group: choice for entry in entries for group, choice in entry.items()}
-    return {group: named[group] for group in named if not group.startswith("override ")}
-
-
-def _all_keys(conf: Path, name: str) -> list[str]:
-    """Every key and group that a command takes, dotted, whichever choices are made."""
-    own_file = conf / f"{name}.yaml"
-    keys = {*flat("", load(own_file))}
-    for group in groups(own_file):
-        keys.add(group)
-        for path in (conf / group).rglob("*"):
-            if path.is_dir():
-                keys.add(path.relative_to(conf).as_posix())
-            elif path.suffix == ".yaml":
-                keys |= {*flat(package(conf, path), load(path))}
+def all_keys(own_file: Path) -> list[str]:
+    """Return each key and group that a command takes, dotted, whichever choices are made."""
+    keys = {*configs.flat("", configs.load(own_file))}
+    for group in configs.command_groups(own_file):
+        keys |= {group, *configs.all_groups(group)}
+        for file in configs.group_files(group):
+            keys |= {*configs.flat(configs.package(file), configs.load(file))}
     return sorted(key for key in keys if not key.startswith("hydra"))
-
-
-def package(conf: Path, file: Path) -> str:
-    """Where in the configuration the keys of a group's file stand, dotted; empty for its top."""
-    first_line = file.read_text(encoding="utf-8").partition("\n")[0]
-    if first_line == "# @package _global_":
-        return ""
-    return file.parent.relative_to(conf).as_posix().replace("/", ".")
-
-
-def load(file: Path) -> dict[str, Any]:
-    """A yaml's content, its interpolations as they stand."""
-    content: Any = OmegaConf.to_container(OmegaConf.load(file))
-    return content or {}
-
-
-def flat(path: str, node: Any) -> Iterable[str]:
-    """The keys of a yaml's content, dotted, all below a path; Hydra's own are left out."""
-    if not isinstance(node, Mapping):
-        return
-    for key, value in node.items():
-        if key in _HYDRAS_OWN or key == "defaults":
-            continue
-        full = f"{path}.{key}" if path else str(key)
-        yield full
-        yield from flat(full, value)

@@ -1,11 +1,10 @@
-"""What every command does around its own work: configuration, help, and errors as messages."""
+"""What each command does around its own work: configuration, help, and errors as messages."""
 
 import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import hydra
@@ -16,38 +15,54 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from hanline.cli.command_help import print_help
+from hanline.cli.command_line import arguments, set_arguments, with_keys
 from hanline.cli.config_check import check_config, explain, literal
+from hanline.cli.configs import CONF, command_file, register_folders
+from hanline.cli.model_presets import register_presets
+from hanline.cli.resolvers import register_resolvers
 from hanline.cli.streams import escape_unencodable
 from hanline.errors import HanlineError
 
-PACKAGE = Path(__file__).parents[1]
-# A wheel carries the configs inside the package; in a checkout they stand beside src.
-CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parents[1] / "conf"
+__all__ = ["CONF", "fail", "is_first_process", "plain", "quiet_others", "repeated_without", "run"]
 
 
-def run(name: str, settings: type, task: Callable[[DictConfig], Any]) -> None:
+def run(
+    name: str,
+    settings: type,
+    task: Callable[[DictConfig], Any],
+    positional: Sequence[str] = (),
+    without_arguments: Sequence[str] = (),
+) -> None:
     """Run a command as a Hydra application.
 
     Args:
-        name: the command, and its config in ``conf``.
-        settings: a dataclass with the types of the config's own keys; its groups are not in it.
-        task: the work. What it returns is what a sweep optimises.
+        name: the command, and its yaml in ``conf`` or in another package's config folder.
+        settings: a dataclass with the types of the yaml's own keys, without its groups.
+        task: the work. Its result is what a sweep optimizes.
+        positional: the keys of the first words, which may be left out.
+        without_arguments: the words that are taken if the user gives none.
     """
     escape_unencodable()
-    if {"-h", "--help"} & set(sys.argv[1:]):
-        print_help(CONF, name)
+    given = arguments()
+    if {"-h", "--help"} & set(given):
+        print_help(name)
         return
 
     def job(config: DictConfig) -> Any:
         return _checked(config, name, settings, task)
 
-    sys.argv[1:] = [literal(argument, settings) for argument in sys.argv[1:]]
+    if not given and without_arguments:
+        given = list(without_arguments)
+        print(f"no settings given: hanline {name} {' '.join(given)}; --help lists all settings")
+    words = [literal(word, settings) for word in with_keys(given, positional)]
     # Have Hydra raise its errors here rather than print them and exit.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     if not is_first_process():
         # The first process writes the run's folder; the others need none.
-        sys.argv += ["hydra.run.dir=.", "hydra.sweep.dir=.", "hydra/job_logging=stdout"]
+        words += ["hydra.run.dir=.", "hydra.sweep.dir=.", "hydra/job_logging=stdout"]
+    set_arguments(words)
     try:
+        # The files of other packages are found by Hydra's search path.
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(job)()
     except KeyboardInterrupt:
         print("stopped by Ctrl-C", file=sys.stderr)
@@ -57,7 +72,7 @@ def run(name: str, settings: type, task: Callable[[DictConfig], Any]) -> None:
     except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
         if getattr(error, "at_work", False):
             raise
-        fail(explain(error, CONF, name))
+        fail(explain(error, name))
 
 
 def fail(message: str) -> NoReturn:
@@ -68,12 +83,12 @@ def fail(message: str) -> NoReturn:
 
 
 def is_first_process() -> bool:
-    """Whether this is the only process of a run, or the first of those that torchrun started."""
+    """Return whether this is a run's only process, or its first under torchrun or SLURM."""
     return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) == 0
 
 
 def repeated_without(*keys: str) -> list[str]:
-    """The words behind ``hanline`` that would run this job again, but for some keys."""
+    """Return the words behind ``hanline`` that run this job again, without some keys."""
     job = HydraConfig.get()
     return [
         str(job.job.name),
@@ -82,37 +97,37 @@ def repeated_without(*keys: str) -> list[str]:
 
 
 def plain(config: Any) -> Any:
-    """A part of the configuration as Python's own dicts and lists, all filled in."""
+    """Return a part of the configuration as dicts and lists, all interpolations resolved."""
     return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
 
 
 def quiet_others() -> None:
-    """Have only the first process of a run speak of what goes well."""
+    """Silence all processes of a run but the first, except for warnings and errors."""
     if not is_first_process() or int(os.environ.get("LOCAL_RANK", "0")):
         logging.getLogger().setLevel(logging.WARNING)
 
 
-# A launcher's process on another machine finds this function by its name, and CONF with it.
+# A launcher's process on another machine finds this function by its name.
 def _checked(
     config: DictConfig, name: str, settings: type, task: Callable[[DictConfig], Any]
 ) -> Any:
     """Check a job's configuration, and do its work where the user started it."""
-    # Not to be asked for later: with several devices it is gone by then.
+    # Read now: with several devices it does not exist any more when the task ends.
     hydra_config = HydraConfig.get()
     in_sweep = not OmegaConf.is_missing(hydra_config.job, "num")
     if not hydra_config.job.chdir:
-        # Ray's workers start somewhere else, and relative paths mean the user's place.
+        # Ray's workers start in another folder, and relative paths are meant from the user's.
         os.chdir(hydra_config.runtime.cwd)
     try:
-        check_config(config, CONF / f"{name}.yaml", settings)
+        check_config(config, command_file(name), settings)
         return task(config)
     except HanlineError as error:
         _refuse(error, in_sweep)
     except Exception as error:
-        # Hydra wraps what goes wrong in the things that it builds.
+        # Hydra wraps the errors of the parts that it builds.
         if isinstance(error, InstantiationException) and isinstance(error.__cause__, HanlineError):
             _refuse(error.__cause__, in_sweep)
-        # No misuse of the command line, then, whatever its type.
+        # A defect of the program, whatever the type of the error.
         error.at_work = True  # type: ignore[attr-defined]
         raise
 
@@ -124,25 +139,6 @@ def _refuse(error: HanlineError, in_sweep: bool) -> NoReturn:
     raise error
 
 
-def _sweep_folder(shard_key: str, *, _root_: DictConfig) -> str:
-    """Where a sweep keeps files of its own: beside the shards that it makes, if it makes some."""
-    given = OmegaConf.select(_root_, "hydra.overrides.task", default=[])
-    output = OmegaConf.select(_root_, "output")
-    if not output or not any(words.startswith(f"{shard_key}=") for words in given):
-        return "multirun"
-    return str(Path(_root_.hydra.runtime.cwd, output))
-
-
-def _run_folder(resume: str | None, fresh: str) -> str:
-    return str(Path(resume).parent) if resume else fresh
-
-
-def _stages() -> str:
-    choices = HydraConfig.get().runtime.choices
-    stages = ("transformation", "feature_extraction", "sequence_modeling", "prediction")
-    return "_".join(choices[f"model/{stage}"] for stage in stages)
-
-
-OmegaConf.register_new_resolver("run_folder", _run_folder, replace=True)
-OmegaConf.register_new_resolver("stages", _stages, replace=True)
-OmegaConf.register_new_resolver("sweep_folder", _sweep_folder, replace=True)
+register_folders()
+register_presets()
+register_resolvers()

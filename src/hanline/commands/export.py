@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -64,9 +64,10 @@ def main() -> None:
 def export(config: DictConfig) -> None:
     """Write the files of the format, and the model card."""
     checkpoint = Path(config.checkpoint)
-    recognizer, history = open_checkpoint(checkpoint)
     suffix, what = FORMATS[config.format]
     path = Path(f"{config.output}{suffix}") if config.output else checkpoint.with_suffix(suffix)
+    spare(checkpoint, path)
+    recognizer, history = open_checkpoint(checkpoint)
     if config.int8 and config.format not in ("onnx", "safetensors"):
         raise HanlineError(
             f"int8 is for format=onnx and format=safetensors; {config.format} keeps the weights as "
@@ -90,6 +91,25 @@ def export(config: DictConfig) -> None:
     except OSError as error:
         raise HanlineError(f"cannot write {path}: {error}") from error
     print("written: " + ", ".join(str(file) for file in [*files, card]))
+
+
+def spare(checkpoint: Path, path: Path) -> None:
+    """See that the checkpoint is not among the files that are written.
+
+    Raises:
+        HanlineError: it is, under whatever name.
+    """
+    inputs = [checkpoint]
+    if checkpoint.suffix == SUFFIX:
+        inputs.append(checkpoint.with_suffix(".json"))
+    outputs = [path, path.with_suffix(".json"), path.with_name(path.name + ".md")]
+    for given, written in product(inputs, outputs):
+        if given.exists() and written.exists() and given.samefile(written):
+            raise HanlineError(
+                f"output={path.with_suffix('')}: expected another name than that of checkpoint="
+                f"{checkpoint}, since {given.name} would be lost. Name another, as in "
+                f"output={path.with_name(path.stem + '_exported')}"
+            )
 
 
 def write(

@@ -1,26 +1,27 @@
-"""``hanline from-dtrb``: tells, or runs, the command that equals one of DTRB's."""
+"""``hanline from-dtrb``: prints or runs the command that equals one of DTRB's."""
 
 import os
 import shutil
 import subprocess
 import sys
 
+from hanline.cli.command_line import arguments
 from hanline.cli.hydra_app import fail
 from hanline.errors import HanlineError
 from hanline.formats.dtrb_cli import SCRIPTS, Translation, translate
 from hanline.system import files as system_files
 
-USAGE = f"""hanline from-dtrb: tells, or runs, the command that equals one of DTRB's.
+USAGE = f"""hanline from-dtrb: prints or runs the command that equals one of DTRB's.
 
 Usage: hanline from-dtrb [--run] SCRIPT [options of DTRB]
 
 SCRIPT is one of {", ".join(SCRIPTS)}.
-With --run the commands are run, too. What an option of DTRB's became is printed below them."""
+With --run, the commands also run. Below them is printed how each option was translated."""
 
 
 def main() -> None:
-    """Translate the command line, print it, and run it if that is asked."""
-    words = sys.argv[1:]
+    """Translate the command line, print it, and run it with ``--run``."""
+    words = arguments()
     if not words or words[0] in ("-h", "--help"):
         print(USAGE)
         return
@@ -38,7 +39,7 @@ def main() -> None:
 
 
 def run_all(translation: Translation) -> None:
-    """Do all that a translation says, in order; the first failure ends it.
+    """Write the files of a translation and run its commands. The first failure ends it.
 
     Raises:
         HanlineError: a file cannot be written.

@@ -1,6 +1,5 @@
 """``hanline import``: makes a checkpoint of another project's weights."""
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,12 +53,7 @@ class Settings:
 
 def main() -> None:
     """Compose the configuration and import; the first two words may stand without their keys."""
-    for place, key in enumerate(("source", "file"), start=1):
-        word = sys.argv[place] if len(sys.argv) > place else "-"
-        if word.startswith("-") or ("=" in word and not Path(word).is_file()):
-            break
-        sys.argv[place] = f"{key}={word}"
-    run("import", Settings, import_weights)
+    run("import", Settings, import_weights, positional=("source", "file"))
 
 
 def import_weights(config: DictConfig) -> None:

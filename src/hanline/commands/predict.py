@@ -12,9 +12,11 @@ from hanline.commands.reading import make_reader
 from hanline.data.image_folder import GT, read_gt
 from hanline.inference.evaluation import compare, summary
 from hanline.inference.reader import image_files
-from hanline.inference.readings_report import print_readings, write_readings
+from hanline.inference.readings_files import ReadingsWriter
+from hanline.inference.readings_report import print_readings
 from hanline.models.precision import ReadingPrecision
 from hanline.system.progress import progress
+from hanline.system.stopping import sigterm_unwinds
 
 
 @dataclass
@@ -44,17 +46,22 @@ def predict(config: DictConfig) -> None:
     paths = [printable(file.relative_to(root)) for file in files]
     labels = known_labels(root)
     readings = []
-    with progress("reading images", len(files)) as advance:
-        for reading in reader.readings(files):
-            readings.append(reading)
-            advance()
-    # Before anything is printed: no fault of a terminal or a pipe may cost the readings.
-    written = write_readings(Path(config.output_dir), paths, readings)
+    # The files are opened before anything is read, and have what was read whatever ends it.
+    with ReadingsWriter(Path(config.output_dir)) as writer, sigterm_unwinds():
+        try:
+            with progress("reading images", len(files)) as advance:
+                for path, reading in zip(paths, reader.readings(files), strict=True):
+                    writer.add(path, reading)
+                    readings.append(reading)
+                    advance()
+        except (KeyboardInterrupt, SystemExit):
+            print(f"stopped; {writer.written} of {len(files)} images were read", file=sys.stderr)
+            raise
     print_readings(paths, readings, labels)
     figures = compare(dict(zip(paths, readings, strict=True)), labels)
     if figures.samples:
         print(summary(figures))
-    print("written: " + ", ".join(str(path) for path in written))
+    print("written: " + ", ".join(str(path) for path in writer.paths))
     unread = sum(bool(reading.problem) for reading in readings)
     if unread:
         print(f"{unread} of {len(readings)} images could not be read; see above", file=sys.stderr)

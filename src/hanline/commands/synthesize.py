@@ -1,6 +1,5 @@
 """``hanline synthesize``: draws texts of a corpus."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -47,10 +46,8 @@ class Settings:
 
 
 def main() -> None:
-    """Compose the configuration and draw; ``preview`` may stand without its key."""
-    if sys.argv[1:2] == [PREVIEW]:
-        sys.argv[1] = f"format={PREVIEW}"
-    run("synthesize", Settings, synthesize)
+    """Compose the configuration and draw; the format may stand without its key."""
+    run("synthesize", Settings, synthesize, positional=("format",))
 
 
 def synthesize(config: DictConfig) -> None:

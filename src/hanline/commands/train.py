@@ -1,10 +1,10 @@
-"""``hanline train``: trains a recogniser."""
+"""``hanline train``: train a recognizer."""
 
 import logging
 import sys
 import warnings
-from contextlib import suppress
-from dataclasses import dataclass, fields
+from contextlib import nullcontext, suppress
+from dataclasses import MISSING, dataclass, fields
 from functools import partial
 from pathlib import Path
 
@@ -13,8 +13,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from hanline.cli.command_line import arguments, set_arguments
 from hanline.cli.config_check import check_config
-from hanline.cli.hydra_app import CONF, fail, is_first_process, plain, quiet_others, run
+from hanline.cli.configs import command_file
+from hanline.cli.hydra_app import fail, is_first_process, plain, quiet_others, run
 from hanline.data.datamodule import TextImageData
 from hanline.data.images import ImageFormat
 from hanline.errors import HanlineError
@@ -22,9 +24,10 @@ from hanline.formats.registry import model_file
 from hanline.models.recognizer import Recognizer
 from hanline.system.files import write_text
 from hanline.text.charset import Charset
-from hanline.training.callbacks.checkpoints import TrainingStopped, best_accuracy
-from hanline.training.distributed import launched_processes
-from hanline.training.module import RecognizerModule
+from hanline.training.callbacks.best_checkpoint import best_value
+from hanline.training.callbacks.last_checkpoint import TrainingStopped
+from hanline.training.distributed import end_with_first_process, launched_processes
+from hanline.training.errors import failures_as_messages
 from hanline.training.resume import (
     check_said,
     check_state,
@@ -32,6 +35,7 @@ from hanline.training.resume import (
     relocated,
     said_targets,
 )
+from hanline.training.run_folder import clear_folder, sole_run
 from hanline.training.run_summary import log_start, retain_freed_memory
 from hanline.training.weight_transfer import finetune_from
 from hanline.trusted_targets import check_targets, read_config
@@ -39,6 +43,8 @@ from hanline.trusted_targets import check_targets, read_config
 logger = logging.getLogger(__name__)
 CONFIG = "config.yaml"
 WORKER = "--worker"
+# A run that ends within the hour on two processor cores.
+WITHOUT_ARGUMENTS = ("experiment=headline_quick",)
 
 
 @dataclass
@@ -48,42 +54,54 @@ class Settings:
     seed: int
     image: ImageFormat
     max_label_length: int
+    name: str
     finetune_from: str | None
     resume: str | None
     run_dir: str
+    # Runs of before it was there are resumed, too.
+    overwrite: bool = False
 
 
 def main() -> None:
     """Compose the configuration and train."""
-    if sys.argv[1:2] == [WORKER]:
-        # One of several processes on this machine: the first has composed the configuration. It
-        # also has the exit status: Lightning kills it if another process ends with one before it.
+    given = arguments()
+    if given[:1] == [WORKER]:
+        # Worker of a run with several processes. Rank 0 composed the configuration and owns the
+        # exit status; if a worker exits non-zero first, Lightning kills rank 0.
+        end_with_first_process()
         with suppress(TrainingStopped):
             try:
-                train(DictConfig(OmegaConf.load(sys.argv[2])))
+                train(DictConfig(OmegaConf.load(given[1])))
             except HanlineError as error:
                 fail(str(error))
         return
-    run("train", Settings, compose_and_train)
+    run("train", Settings, compose_and_train, without_arguments=WITHOUT_ARGUMENTS)
 
 
 def compose_and_train(config: DictConfig) -> float | None:
-    """Settle the configuration, write it into the run's folder, and train.
+    """Complete the configuration, write it into the run's folder, and train.
 
     Returns:
-        The best validation accuracy, in percent; None if it was not measured.
+        The best validation accuracy, in percent; None if no callback keeps it.
     """
     if config.resume:
         config = resumed(config)
     run_dir = Path(config.run_dir)
-    # Once written down the configuration stands on its own, without Hydra's interpolations.
+    # The written configuration must do without Hydra's interpolations.
     config = DictConfig(plain(config))
-    if is_first_process():
-        run_dir.mkdir(parents=True, exist_ok=True)
-        write_text(run_dir / CONFIG, OmegaConf.to_yaml(config))
-    # Lightning starts its processes with this command line. Left to itself it would have each of
-    # them compose the configuration again, a whole sweep even.
-    sys.argv = [__file__, WORKER, str(run_dir / CONFIG)]
+    with sole_run(run_dir) if is_first_process() else nullcontext():
+        if is_first_process():
+            if not config.resume:
+                finetuned = Path(config.finetune_from) if config.finetune_from else None
+                clear_folder(run_dir, config.overwrite, finetuned)
+            write_text(run_dir / CONFIG, OmegaConf.to_yaml(config))
+        return _train_in(run_dir, config)
+
+
+def _train_in(run_dir: Path, config: DictConfig) -> float | None:
+    # Lightning starts its processes with this command line. By default each of them would compose
+    # the configuration again, even of a whole sweep.
+    set_arguments([WORKER, str(run_dir / CONFIG)], program=__file__)
     HydraConfig.instance().cfg = None
     try:
         return train(config)
@@ -94,13 +112,14 @@ def compose_and_train(config: DictConfig) -> float | None:
 
 
 def train(config: DictConfig) -> float | None:
-    """Train as a settled configuration says.
+    """Train by a complete configuration.
 
     Returns:
-        The best validation accuracy, in percent; None if it was not measured.
+        The best validation accuracy, in percent; None if no callback keeps it.
 
     Raises:
         TrainingStopped: a signal ended it.
+        HanlineError: it diverged, or another failure ended it.
     """
     quiet_others()
     quiet_lightning()
@@ -109,8 +128,10 @@ def train(config: DictConfig) -> float | None:
     recognizer = make_recognizer(config, charset)
     if config.finetune_from and not config.resume:
         finetune_from(recognizer, model_file(config.finetune_from))
-    module = RecognizerModule(
-        recognizer, instantiate(config.optimizer), instantiate(config.scheduler)
+    module: pl.LightningModule = instantiate(config.module, _partial_=True)(
+        recognizer=recognizer,
+        optimizer=instantiate(config.optimizer),
+        scheduler=instantiate(config.scheduler),
     )
     data: TextImageData = instantiate(
         config.data,
@@ -127,17 +148,18 @@ def train(config: DictConfig) -> float | None:
     )
     log_start(trainer, recognizer, data)
     retain_freed_memory(trainer)
-    with launched_processes():
+    last = Path(config.run_dir) / "last.ckpt"
+    with launched_processes(trainer, last), failures_as_messages(last):
         trainer.fit(module, data, ckpt_path=config.resume, weights_only=True)
     if data.damaged:
         logger.warning("%d samples were skipped, since their images are damaged", data.damaged)
     if trainer.is_global_zero:
         logger.info("the run is in %s", config.run_dir)
-    return best_accuracy(trainer)
+    return best_value(trainer, "accuracy")
 
 
 def make_recognizer(config: DictConfig, charset: Charset) -> Recognizer:
-    """The recogniser that a configuration describes, with new weights."""
+    """Build the recognizer of a configuration, with new weights."""
     return Recognizer(
         **plain(config.model),
         charset=charset.characters,
@@ -147,7 +169,7 @@ def make_recognizer(config: DictConfig, charset: Charset) -> Recognizer:
 
 
 def quiet_lightning() -> None:
-    """Leave out what Lightning says that is known, or that log_start says."""
+    """Leave out messages of Lightning that log_start has, or that do not hold here."""
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
     warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")
@@ -159,7 +181,7 @@ def quiet_lightning() -> None:
 
 
 def resumed(config: DictConfig) -> DictConfig:
-    """The configuration of the run that is resumed, with what the command line says beside.
+    """Return the configuration of the run that is resumed, with the permitted changes.
 
     Raises:
         HanlineError: there is nothing to resume, or the command line would make it another run.
@@ -169,14 +191,15 @@ def resumed(config: DictConfig) -> DictConfig:
     for file in (checkpoint, written):
         if not file.is_file():
             raise HanlineError(
-                f"cannot resume: there is no {file}. resume takes the last.ckpt of a run, in the "
-                "folder where the run wrote it"
+                f"resume={checkpoint}: expected the last.ckpt of a run, in the run's own folder, "
+                f"but there is no {file}"
             )
     overrides = HydraConfig.get().overrides.task
     changed, left_out = permitted_changes(overrides, checkpoint)
     # It may come from others, or have been edited: nothing in it is resolved or built as it is.
     settings = read_config(written)
-    missing = {field.name for field in fields(Settings)} - set(settings)
+    required = {field.name for field in fields(Settings) if field.default is MISSING}
+    missing = required - set(settings)
     if missing or not isinstance(settings["run_dir"], str):
         raise HanlineError(
             f"{written}: expected {', '.join(sorted(missing)) or 'run_dir as text'}. Take the "
@@ -193,7 +216,7 @@ def resumed(config: DictConfig) -> DictConfig:
         del former.callbacks[name]
     check_targets(plain(former), written, run_dir, said)
     former.resume = str(checkpoint)
-    check_config(former, CONF / "train.yaml", Settings)
+    check_config(former, command_file("train"), Settings)
     recognizer = make_recognizer(former, instantiate(former.charset))
     check_state(checkpoint, recognizer.spec, former.trainer.max_steps)
     return former

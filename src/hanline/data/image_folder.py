@@ -5,7 +5,6 @@
 
 import codecs
 import os
-import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import chain
@@ -14,6 +13,7 @@ from typing import BinaryIO, NamedTuple
 
 from hanline.data.dataset_writer import DatasetWriter, NewSample
 from hanline.errors import HanlineError
+from hanline.system.regular_files import check_regular
 from hanline.text.normalization import normalize
 
 GT = "gt.txt"
@@ -78,8 +78,7 @@ def read_lines(gt: Path) -> Iterator[tuple[int, str]]:
 def _opened(gt: Path) -> Iterator[BinaryIO]:
     """Open a list for reading; refuse a pipe or a device, which may have no end."""
     try:
-        if not stat.S_ISREG(gt.stat().st_mode):
-            raise HanlineError(f"{gt}: expected a regular file. Name the list itself")
+        check_regular(gt)
         with gt.open("rb") as content:
             yield content
     except OSError as error:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageFile, ImageOps
 
 from hanline.errors import HanlineError
-from hanline.raster import NO_IMAGE, open_raster
+from hanline.raster import FORMATS, NO_IMAGE, open_raster
+from hanline.system.regular_files import read_regular
 
 # What Pillow's decoders raise for damaged files; RuntimeError is AVIF's.
 _DAMAGED = (
@@ -241,26 +242,68 @@ def _content(file: Path) -> bytes:
     lies on its side (Pillow 13.0).
     """
     try:
-        return file.read_bytes()
+        return read_regular(file)
     except FileNotFoundError as error:
         raise ImageError("no such file") from error
-    except OSError as error:
-        raise ImageError(f"unreadable file: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # no path may hold a NUL: ValueError
+        raise ImageError(f"unreadable file: {getattr(error, 'strerror', error)}") from error
+
+
+def open_picture(image: Image.Image) -> Image.Image:
+    """Return an image that Pillow has opened or made, as `as_seen` does.
+
+    Raises:
+        ImageError: it is closed, damaged, of a mode that does not convert, or of a format whose
+            decoder is not among those that are trusted.
+    """
+    # Decoding happens only now, and for an EPS it would be done by another program.
+    if isinstance(image, ImageFile.ImageFile) and image.format not in (*FORMATS, "MPO"):
+        raise ImageError(f"an image file of the format {image.format}: {NO_IMAGE}")
+    try:
+        image.load()
+        return as_seen(image)
+    except _DAMAGED as error:
+        raise ImageError(f"damaged image: {error}") from error
 
 
 def as_seen(image: Image.Image) -> Image.Image:
-    """An image of any mode as a person would see it, in mode L or RGB."""
+    """An image of any mode as a person would see it, in mode L or RGB.
+
+    Raises:
+        ImageError: it has no pixels, or numbers that are no shades of grey.
+        ValueError: Pillow does not convert its mode.
+    """
+    if not image.width or not image.height:
+        raise ImageError(f"an image of {image.width} × {image.height} pixels")
     image = ImageOps.exif_transpose(image)
     if image.mode in ("L", "RGB") and "transparency" not in image.info:
         return image
     if image.mode.startswith(("I", "F")):
-        values = np.asarray(image, dtype=np.float64)
-        # 16-bit grey comes as I;16, or as I from some files; anything else counts as 8-bit.
-        scale = 257 if image.mode.startswith("I;16") or values.max() > 255 else 1
-        return Image.fromarray((values / scale).clip(0, 255).astype(np.uint8))
+        return _in_8_bits(image)
     if image.has_transparency_data:
         return _on_paper(image.convert("RGBA"))
     return image.convert("L" if image.mode == "1" else "RGB")
+
+
+def _in_8_bits(image: Image.Image) -> Image.Image:
+    """Grey of 16 or 32 bits or in floating point, its range told by its values."""
+    values = np.asarray(image, dtype=np.float64)
+    low, high = values.min(), values.max()
+    # NaN is not within any bounds.
+    if not (low >= 0 and high <= _WHITE_16):
+        raise ImageError(
+            f"grey from {low:g} to {high:g}: expected 0 to 1 in floating point, 0 to 255 or 0 to "
+            f"{_WHITE_16}"
+        )
+    if image.mode == "F" and high <= 1:
+        values = values * 255
+    # 16-bit grey comes as I;16, or as I from some files; anything else counts as 8-bit.
+    elif image.mode.startswith("I;16") or high > 255:
+        values = values / 257
+    return Image.fromarray(values.clip(0, 255).astype(np.uint8))
+
+
+_WHITE_16 = 65535
 
 
 def _on_paper(image: Image.Image) -> Image.Image:

@@ -2,8 +2,6 @@
 
 import hashlib
 import logging
-import os
-import stat
 import sys
 from collections import Counter
 from collections.abc import Iterable
@@ -24,6 +22,7 @@ from hanline.data.shards import Shard
 from hanline.errors import HanlineError
 from hanline.system.parallel import available_cpus, ordered_map
 from hanline.system.progress import progress
+from hanline.system.regular_files import read_regular
 
 logger = logging.getLogger(__name__)
 ROWS_A_TASK = 256
@@ -162,7 +161,7 @@ def _checked(row: Row) -> tuple[Row, bytes]:
     if row.problem:
         return row, b""
     try:
-        content = _content(row.file)
+        content = read_regular(row.file)
         check_image(content)
     except FileNotFoundError:
         problem = "missing file"
@@ -173,21 +172,3 @@ def _checked(row: Row) -> tuple[Row, bytes]:
     else:
         return row, content
     return row._replace(problem=problem), b""
-
-
-def _content(file: str) -> bytes:
-    """Return a file's bytes; of small files in half the time that Path.read_bytes takes.
-
-    Raises:
-        ImageError: it is a pipe, a device or a folder.
-        OSError: it cannot be read.
-    """
-    # A pipe without a writer would block; reading a device may have no end.
-    flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
-    descriptor = os.open(file, flags)
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ImageError("not a regular file")
-        return b"".join(iter(lambda: os.read(descriptor, 2**16), b""))
-    finally:
-        os.close(descriptor)

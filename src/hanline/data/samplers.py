@@ -255,6 +255,11 @@ class EvalBatchSampler:
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
+        if len(widths) < world_size:
+            raise HanlineError(
+                f"trainer.devices: expected at most one device for each validation sample, but "
+                f"there are {world_size} devices and {len(widths)} samples. Use fewer devices"
+            )
         of_width: dict[int, list[int]] = {}
         for index in range(rank, len(widths), world_size):
             of_width.setdefault(widths[index], []).append(index)

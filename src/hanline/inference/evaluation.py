@@ -1,9 +1,9 @@
-"""How well a recogniser reads images whose text is known."""
+"""Evaluation of a reader on images whose text is known."""
 
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +16,24 @@ from hanline.data.lmdb_store import LMDBStore, find_datasets
 from hanline.data.shards import check_shards_complete
 from hanline.errors import HanlineError
 from hanline.inference.reader import Reader, Reading
-from hanline.metrics.text_metrics import MILLION, Comparison
+from hanline.metrics.comparison import Comparison
+from hanline.metrics.registry import reading_metrics
 from hanline.text.character_stats import character_class, count_classes
 from hanline.text.normalization import normalize
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The figures of a recogniser on a set.
+    """The metrics of a reader on a dataset.
 
     Attributes:
-        total: over all samples that could be read.
-        by_length: the same for the labels of each length.
-        confusions: (character of the label, what was read for it), either empty where a character
-            was added or left out, with how often.
-        characters: how many characters of each class the labels have.
+        total: all metrics, over the samples that could be read.
+        by_length: the same by the label's length, in characters.
+        confusions: counts by (character of the label, what was read for it). The first is empty if
+            a character was added, the second if one was left out.
+        characters: counts of the labels' characters by class.
         misread: how many of those were read as others or left out.
-        unread: samples that could not be read, by reason.
+        unread: counts of samples that could not be read, by reason.
     """
 
     total: Comparison
@@ -44,14 +45,14 @@ class Evaluation:
 
 
 def evaluate(reader: Reader, dataset: Path, lowercase: bool) -> Evaluation:
-    """Read a set and compare.
+    """Read a dataset and compare.
 
     Args:
-        dataset: an LMDB set or a folder of sets, or a folder with images and ``gt.txt``.
+        dataset: an LMDB dataset, a folder of them, or a folder with images and ``gt.txt``.
         lowercase: compare in lower case.
 
     Raises:
-        HanlineError: it is neither, or none of its samples can be read.
+        HanlineError: it is none of these, or none of its samples can be read.
     """
     labels: list[str] = []
 
@@ -93,7 +94,7 @@ def evaluate(reader: Reader, dataset: Path, lowercase: bool) -> Evaluation:
 
 
 def samples(dataset: Path, unread: Counter[str]) -> Iterator[tuple[Path | bytes, str]]:
-    """The images and labels of an LMDB set, a folder of sets, or a folder with ``gt.txt``.
+    """Yield the images and labels of an LMDB dataset, a folder of them, or one with ``gt.txt``.
 
     Args:
         unread: bad rows of a ``gt.txt`` are counted here.
@@ -117,26 +118,27 @@ def samples(dataset: Path, unread: Counter[str]) -> Iterator[tuple[Path | bytes,
 
 
 def compare(readings: dict[str, Reading], labels: dict[str, str]) -> Comparison:
-    """Compare readings with the labels that are known, by path; an unread image counts as wrong."""
+    """Compare readings, by path, with the labels that are known; an unread image is wrong."""
     known = [path for path in readings if path in labels]
     return Comparison.of([labels[path] for path in known], [readings[path].text for path in known])
 
 
 def print_evaluation(evaluation: Evaluation, confusions: int) -> None:
-    """Print the figures, those by length and by class of character, and what was misread most."""
+    """Print all metrics, also by length, the misread characters by class, and confusions.
+
+    Args:
+        confusions: how many of the most frequent ones.
+    """
     print(summary(evaluation.total))
     for reason, count in evaluation.unread.most_common():
         print(f"not read: {count} × {reason}")
     console = Console()
-    table = Table("length", "samples", "accuracy", "NED", "CER", box=None, pad_edge=False)
-    for length, figures in evaluation.by_length.items():
-        table.add_row(
-            str(length),
-            str(figures.samples),
-            f"{figures.accuracy:.2f}",
-            f"{figures.norm_ed:.2f}",
-            f"{figures.cer:.2f}",
-        )
+    walked = reading_metrics()
+    titles = [metric.title for metric in walked.values()]
+    table = Table("length", "samples", *titles, box=None, pad_edge=False)
+    for length, comparison in evaluation.by_length.items():
+        values = [f"{comparison[name]:.{metric.decimals}f}" for name, metric in walked.items()]
+        table.add_row(str(length), str(comparison.samples), *values)
     console.print(table)
     table = Table("characters", "in labels", "misread", "%", box=None, pad_edge=False)
     for name, count in evaluation.characters.items():
@@ -150,19 +152,18 @@ def print_evaluation(evaluation: Evaluation, confusions: int) -> None:
     console.print(table)
 
 
-def summary(figures: Comparison) -> str:
-    """The figures in one line."""
-    return (
-        f"{figures.samples} samples: accuracy {figures.accuracy:.2f} %, normalised edit distance "
-        f"{figures.norm_ed:.2f} %, CER {figures.cer:.2f} %"
-    )
+def summary(comparison: Comparison) -> str:
+    """Render all metrics in one line, with titles and units."""
+    walked = reading_metrics()
+    values = (f"{metric.title} {metric.text(comparison[name])}" for name, metric in walked.items())
+    return f"{comparison.samples} samples: {', '.join(values)}"
 
 
 def as_json(evaluation: Evaluation) -> str:
-    """The whole evaluation as JSON."""
+    """Return the whole evaluation as JSON."""
     record: dict[str, Any] = {
-        "total": _figures(evaluation.total),
-        "by_length": {str(n): _figures(c) for n, c in evaluation.by_length.items()},
+        "total": _as_record(evaluation.total),
+        "by_length": {str(n): _as_record(c) for n, c in evaluation.by_length.items()},
         "by_class": {
             name: {"characters": count, "misread": evaluation.misread[name]}
             for name, count in evaluation.characters.items()
@@ -176,10 +177,5 @@ def as_json(evaluation: Evaluation) -> str:
     return json.dumps(record, ensure_ascii=False, indent=2) + "\n"
 
 
-def _figures(comparison: Comparison) -> dict[str, float]:
-    return asdict(comparison) | {
-        "similarity": comparison.similarity / MILLION,
-        "accuracy": comparison.accuracy,
-        "norm_ed": comparison.norm_ed,
-        "cer": comparison.cer,
-    }
+def _as_record(comparison: Comparison) -> dict[str, Any]:
+    return {"samples": comparison.samples, **comparison.values, "sums": comparison.sums}

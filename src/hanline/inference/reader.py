@@ -1,5 +1,6 @@
 """Reads image files with a trained recogniser."""
 
+import io
 import logging
 import math
 import re
@@ -8,14 +9,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import cast, overload
 
 import numpy as np
 import torch
 from PIL import Image
 
-from hanline.data.images import ImageError, ImageFormat, as_seen, decode_image, to_pixels
+from hanline.data.images import ImageError, ImageFormat, decode_image, open_picture, to_pixels
 from hanline.errors import HanlineError
 from hanline.formats.onnx import OnnxRecognizer
 from hanline.formats.registry import SHIPPED, model_file, open_recognizer
@@ -128,7 +129,11 @@ class Reader:
     @overload
     def read(self, images: Iterable[Picture]) -> list[Reading]: ...
     def read(self, images: Picture | Iterable[Picture]) -> Reading | list[Reading]:
-        """Read an image, or several; of several, those of like size are read together."""
+        """Read an image, or several; of several, those of like size are read together.
+
+        Raises:
+            TypeError: something is no picture. One that cannot be read is a reading with a problem.
+        """
         if isinstance(images, str | Path | bytes | np.ndarray | Image.Image):
             return next(self.readings([images]))
         return list(self.readings(images))
@@ -139,7 +144,11 @@ class Reader:
         Where widths follow the images, 16 times ``batch_size`` of them are taken before the first
         reading is given: the more there are, the more have the same width and are read together.
         """
-        remaining = iter(images)
+        if isinstance(images, (str, bytes, np.ndarray, *_NO_SERIES)) or not isinstance(
+            images, Iterable
+        ):
+            raise TypeError(f"{_TAKES}, not {type(images).__name__}")
+        remaining = map(_checked, images)
         waiting: deque[Future[list[_Line | ImageError]]] = deque()
         size = min(_PIECE, self.batch_size)
         pieces = math.ceil(self.batch_size / size) * (1 if self.image_format.width else 8)
@@ -279,10 +288,26 @@ def _opened(image: Picture) -> Image.Image:
                 f"an array of {image.dtype} {image.shape}: it takes uint8 (H, W), (H, W, 1), "
                 "(H, W, 3) or (H, W, 4)"
             )
+        if not image.size:
+            raise ImageError(f"an array of {image.shape}: it has no pixels")
         image = Image.fromarray(image.squeeze(2) if image.shape[2:] == (1,) else image)
     if isinstance(image, Image.Image):
-        return as_seen(image)
+        return open_picture(image)
     return decode_image(Path(image) if isinstance(image, str) else image)
+
+
+def _checked(image: Picture) -> Picture:
+    if isinstance(image, str | Path | bytes | np.ndarray | Image.Image):
+        return image
+    raise TypeError(f"{_TAKES}, not {type(image).__name__}")
+
+
+_TAKES = (
+    "expected an image: a path (str or Path), the bytes of a file, an array of uint8 or a Pillow "
+    "image; or a list or another iterable of such"
+)
+# They give something else than images when they are iterated.
+_NO_SERIES = (io.IOBase, bytearray, memoryview, Mapping, torch.Tensor, PurePath)
 
 
 _CHANNELS = ((), (1,), (3,), (4,))

@@ -29,7 +29,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file with ``\\n`` line ends; it appears whole or not at all."""
+    r"""Write a UTF-8 text file with ``\n`` line ends; it appears whole or not at all."""
     with replacing(path) as aside:
         aside.write_text(text, encoding="utf-8", newline="\n")
 

@@ -1,1 +1,1 @@
-"""What Lightning is given besides model and data: callbacks, schedules, starting weights."""
+"""Training: the LightningModule, the trainer, callbacks, schedulers and starting weights."""

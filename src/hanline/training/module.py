@@ -1,23 +1,27 @@
-"""The recogniser as Lightning trains it."""
+"""The recognizer as Lightning trains it."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from hanline import __version__
-from hanline.metrics.torch_metrics import ReadingMetrics
+from hanline.metrics.registry import metrics
 from hanline.models.recognizer import Recognizer
+from hanline.training.errors import TrainingDivergedError
+from hanline.training.parameter_groups import Decay, parameter_groups
+from hanline.training.validation_metrics import ValidationMetrics
 
 CHECKPOINT_KEY = "hanline"
 
 
 class Batch(Protocol):
-    """What passes between data and model: images (B, C, H, W), uint8 or float, and B labels."""
+    """A batch between data and model: images (B, C, H, W), uint8 or float, and B labels."""
 
     @property
     def images(self) -> Tensor: ...
@@ -26,36 +30,49 @@ class Batch(Protocol):
 
 
 class RecognizerModule(pl.LightningModule):
-    """Trains a :class:`Recognizer`, and measures it.
+    """Train and validate a :class:`Recognizer`; see ``conf/module`` for the keys.
+
+    A subclass may override any step. ``module._target_`` names it.
 
     Args:
-        recognizer: what is trained.
-        optimizer: makes the optimiser from the parameters.
-        schedule: makes the learning rate's schedule from the optimiser and the steps of the run.
+        recognizer: the model.
+        optimizer: makes the optimizer from a list of parameter groups.
+        scheduler: makes the scheduler of the learning rate from the optimizer and the run's steps.
+        decay: see :func:`hanline.training.parameter_groups.parameter_groups`.
+
+    Attributes:
+        measured: the metrics of the last validation by name, and its ``step``; empty before it.
     """
 
     def __init__(
         self,
         recognizer: Recognizer,
-        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
-        schedule: Callable[[Optimizer, int], LRScheduler],
+        optimizer: Callable[[Any], Optimizer],
+        scheduler: Callable[[Optimizer, int], LRScheduler],
+        decay: Decay = "all",
     ) -> None:
         super().__init__()
         self.recognizer = recognizer
         self.make_optimizer = optimizer
-        self.make_schedule = schedule
-        self.metrics = ReadingMetrics()
+        self.make_scheduler = scheduler
+        self.decay = decay
+        self.metrics = ValidationMetrics()
+        self.measured: dict[str, float] = {}
 
     def forward(self, images: Tensor, labels: list[str]) -> Tensor:
+        """Return the mean loss of a batch, a scalar."""
         return self.recognizer.loss(images, labels)
 
-    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        loss: Tensor = self.recognizer.loss(batch.images, batch.labels)
+    def training_step(self, batch: Batch, batch_index: int) -> dict[str, Tensor]:
+        """Return ``loss``, the batch's mean, and ``label_losses``, (B,)."""
+        features = self.recognizer.features(batch.images)
+        losses, counts = self.recognizer.prediction.losses(features, batch.labels)
+        loss = losses.sum() / counts.sum()
         self.log("train/loss", loss, batch_size=len(batch.labels))
-        return loss
+        return {"loss": loss, "label_losses": losses.detach()}
 
     def validation_step(self, batch: Batch, batch_index: int) -> dict[str, Any]:
-        """Measure a batch; what it read goes to the callbacks, which show some of it."""
+        """Measure a batch, and return its ``texts`` and ``confidences`` for the callbacks."""
         features = self.recognizer.features(batch.images)
         losses, counts = self.recognizer.prediction.losses(features, batch.labels)
         texts, confidences = self.recognizer.prediction.decode(self.recognizer.prediction(features))
@@ -63,18 +80,51 @@ class RecognizerModule(pl.LightningModule):
         return {"texts": texts, "confidences": confidences}
 
     def on_validation_epoch_end(self) -> None:
-        # The metrics have summed over all devices, so every one logs the same figures.
-        for name, value in self.metrics.compute().items():
+        """Log every metric as ``validation/<name>``."""
+        # The metrics have summed over all devices, so every one logs the same values.
+        values = self.metrics.compute()
+        for name, value in values.items():
             self.log(f"validation/{name}", value, rank_zero_only=False)
         self.metrics.reset()
+        self.measured = {name: values[name] for name in metrics()} | {"step": self.global_step}
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        optimizer = self.make_optimizer(self.recognizer.parameters())
-        # A fused optimiser could unscale 16-bit gradients itself, but only after they are clipped.
-        # So told, Lightning has them unscaled before, as for any other optimiser.
+        """Make the optimizer and the scheduler, which counts steps."""
+        optimizer = self.make_optimizer(parameter_groups(self.recognizer, self.decay))
+        # A fused optimizer could unscale 16-bit gradients itself, but only after they are clipped.
+        # With this, Lightning has them unscaled before, as for any other optimizer.
         optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
-        schedule = self.make_schedule(optimizer, int(self.trainer.estimated_stepping_batches))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        scheduler = self.make_scheduler(optimizer, int(self.trainer.estimated_stepping_batches))
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint[CHECKPOINT_KEY] = {"version": __version__, "recognizer": self.recognizer.spec}
+        """Put Hanline's own record into a checkpoint.
+
+        Its ``metrics`` are those of the last validation by name, with the ``step`` of it.
+
+        Raises:
+            TrainingDivergedError: a weight is not finite; no checkpoint is written then.
+        """
+        if not finite(checkpoint["state_dict"].values()):
+            raise TrainingDivergedError(
+                f"the training diverged: a weight is not finite after step {self.global_step}, and "
+                "no checkpoint is written. Lower optimizer.lr"
+            )
+        checkpoint[CHECKPOINT_KEY] = {
+            "version": __version__,
+            "recognizer": self.recognizer.spec,
+            "metrics": dict(self.measured),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take over the metrics of the last validation."""
+        self.measured = dict(checkpoint[CHECKPOINT_KEY].get("metrics", {}))
+
+
+def finite(tensors: Iterable[Tensor]) -> bool:
+    """Return whether all numbers of some tensors are finite."""
+    checks = [tensor.isfinite().all() for tensor in tensors if tensor.is_floating_point()]
+    return not checks or bool(torch.stack(checks).all())

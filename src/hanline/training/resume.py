@@ -1,4 +1,4 @@
-"""Going on with a run that was stopped: what may be said beside it, and whether it can go on."""
+"""Resuming a run that was stopped: the keys that may change, and whether it can go on."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,24 +9,38 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hanline.errors import HanlineError
 from hanline.formats.checkpoint import load_weights_file, spec_and_state
 
-# Where a run computes, how long, what it shows, and where its sets lie now. conf/train.yaml has the
-# list too.
+# The keys that may change in a resumed run: where it computes, how long, what it shows, and where
+# its datasets lie now. The comment at resume in conf/train.yaml explains them; a test compares.
 CHANGEABLE = (
-    *("trainer.max_steps", "trainer.val_check_interval", "trainer.log_every_n_steps"),
-    *("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy"),
-    *("trainer.precision", "data.num_workers", "data.cache_pixels"),
-    *("data.train.dir", "data.validation.dir", "data.rendered_dir"),
+    "trainer.max_steps",
+    "trainer.max_time",
+    "trainer.val_check_interval",
+    "trainer.log_every_n_steps",
+    "trainer.accelerator",
+    "trainer.devices",
+    "trainer.num_nodes",
+    "trainer.strategy",
+    "trainer.precision",
+    "trainer.benchmark",
+    "trainer.detect_anomaly",
+    "trainer.profiler",
+    "trainer.enable_model_summary",
+    "data.num_workers",
+    "data.cache_pixels",
+    "data.train.dir",
+    "data.validation.dir",
+    "data.rendered_dir",
 )
 
 TARGET = "._target_"
 
 
 def permitted_changes(overrides: Sequence[str], checkpoint: Path) -> tuple[set[str], set[str]]:
-    """What the command line changes in a run that is resumed.
+    """Return the changes of the command line in a run that is resumed.
 
     Args:
         overrides: the command line's arguments.
-        checkpoint: what is resumed, for messages.
+        checkpoint: the resumed state, for messages.
 
     Returns:
         The keys that get other values, and the callbacks that are left out.
@@ -45,10 +59,9 @@ def permitted_changes(overrides: Sequence[str], checkpoint: Path) -> tuple[set[s
             continue  # said_targets() has it
         elif key != "resume":
             raise HanlineError(
-                f"{key} cannot change in a run that is resumed, which goes on with its own "
-                f"settings: leave out {override.input_line}. What can be given beside resume is "
-                f"{', '.join(CHANGEABLE)} and ~callbacks.NAME. To train another model, or "
-                f"otherwise, from these weights, start a new run with finetune_from={checkpoint}"
+                f"{key} cannot change in a resumed run: expected one of {', '.join(CHANGEABLE)}, "
+                f"or ~callbacks.NAME. Leave out {override.input_line}; or start a new run from "
+                f"these weights with finetune_from={checkpoint}"
             )
     return changed, left_out
 
@@ -85,14 +98,14 @@ def check_said(said: Mapping[str, str], settings: Mapping[str, Any]) -> None:
 
 
 def relocated(settings: Any, former: str, now: str) -> Any:
-    """A run's settings with another folder for it, wherever that stands in them."""
+    """Return a run's settings with another folder in place of the former one, everywhere."""
     if isinstance(settings, dict):
         return {key: relocated(value, former, now) for key, value in settings.items()}
     return now if settings == former else settings
 
 
 def check_state(checkpoint: Path, spec: Mapping[str, Any], max_steps: int) -> None:
-    """Whether a run with this model can go on from a checkpoint.
+    """Check that a run with this model can go on from a checkpoint.
 
     Args:
         checkpoint: the file.
@@ -100,24 +113,24 @@ def check_state(checkpoint: Path, spec: Mapping[str, Any], max_steps: int) -> No
         max_steps: steps of the whole run.
 
     Raises:
-        HanlineError: it is no state of a run, or of another model, or of a step past the end.
+        HanlineError: it is not the state of a run, or of another model, or of a step past the end.
     """
     content = load_weights_file(checkpoint)
     saved, _ = spec_and_state(content, checkpoint)
     if "loops" not in content or "optimizer_states" not in content:
         raise HanlineError(
-            f"{checkpoint} holds a model, but not the state of a run, to be resumed: to start from "
-            f"its weights: finetune_from={checkpoint}"
+            f"resume={checkpoint}: expected the state of a run, but it holds a model alone. To "
+            f"start from its weights: finetune_from={checkpoint}"
         )
     other = [part for part, value in spec.items() if saved[part] != value]
     if other:
         raise HanlineError(
-            f"{checkpoint} is of another model than config.yaml beside it: they differ in "
-            f"{', '.join(other)}. If the text has changed that charset=corpus takes its characters "
-            f"from, start a new run with finetune_from={checkpoint}"
+            f"resume={checkpoint}: expected the model of config.yaml beside it, but they differ "
+            f"in {', '.join(other)}. If charset=corpus and the corpus has changed, start a new run "
+            f"with finetune_from={checkpoint}"
         )
     if content["global_step"] > max_steps:
         raise HanlineError(
-            f"{checkpoint} has {content['global_step']} steps behind it, and trainer.max_steps is "
-            f"{max_steps}: give it more"
+            f"trainer.max_steps={max_steps}: expected at least {content['global_step']}, the steps "
+            f"that {checkpoint} has done. Raise it"
         )

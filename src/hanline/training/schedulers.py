@@ -1,4 +1,4 @@
-"""Schedules of the learning rate, a factor for every step of the run."""
+"""Schedulers of the learning rate: a factor for every step of the run."""
 
 import math
 
@@ -7,20 +7,20 @@ from torch.optim.lr_scheduler import LambdaLR
 
 
 def constant(optimizer: Optimizer, steps: int) -> LambdaLR:
-    """The optimiser's own learning rate throughout."""
+    """Keep the optimizer's own learning rate."""
     return LambdaLR(optimizer, lambda step: 1.0)
 
 
 def warmup_cosine(
     optimizer: Optimizer, steps: int, warmup_steps: int, final_factor: float
 ) -> LambdaLR:
-    """Rise in a line to the optimiser's learning rate, then fall along half a cosine.
+    """Rise linearly to the optimizer's learning rate, then fall along half a cosine.
 
     Args:
         optimizer: its learning rate is the highest.
         steps: steps of the whole run.
-        warmup_steps: steps until the highest, at most half of the run.
-        final_factor: what is left of the learning rate at the end.
+        warmup_steps: steps until the highest learning rate, at most half of the run.
+        final_factor: the last learning rate as a share of the highest.
     """
     warmup = min(warmup_steps, steps // 2)
 

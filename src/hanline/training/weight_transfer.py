@@ -1,4 +1,4 @@
-"""Starting from the weights of another model: what fits is taken, and the rest is told."""
+"""Transfer of weights from another model: tensors that fit are loaded, the rest is logged."""
 
 import logging
 from collections.abc import Mapping
@@ -15,19 +15,19 @@ logger = logging.getLogger(__name__)
 
 
 def finetune_from(recognizer: Recognizer, path: Path) -> list[str]:
-    """Load what fits of a checkpoint into a recogniser.
+    """Load the weights that fit from a model file into a recognizer.
 
     Tensors are matched by name and shape. Those whose rows are classes are carried over row by row,
     by character, so that another charset, or another order, loses only the characters that are
-    missing in the checkpoint. A ``.pth`` of DTRB or EasyOCR has no charset: its rows count as this
-    recogniser's if they are as many.
+    missing in the file. A ``.pth`` of DTRB or EasyOCR has no charset: if it has as many rows as
+    this recognizer, they count as the same characters.
 
     Args:
-        recognizer: what will be trained; changed in place.
+        recognizer: the model to train; changed in place.
         path: a Hanline checkpoint or safetensors file, or a ``.pth`` of DTRB or EasyOCR.
 
     Returns:
-        What was not loaded, a line for each tensor or group of characters.
+        A line for each tensor or group of characters that was not loaded.
 
     Raises:
         HanlineError: the file is none of these, or nothing in it fits.
@@ -35,12 +35,13 @@ def finetune_from(recognizer: Recognizer, path: Path) -> list[str]:
     spec, state = open_weights(path)
     charset = Charset(spec["charset"]) if spec else recognizer.charset
     left_out = transfer(recognizer, state, charset)
-    # A normalisation's count of batches is no weight, and fits whatever the model.
+    # A normalization's count of batches is not a weight, and fits every model.
     own = {name for name in recognizer.state_dict() if not name.endswith("num_batches_tracked")}
     loaded = len(own) - sum(line.split(":")[0] in own for line in left_out)
     if not loaded:
         raise HanlineError(
-            f"nothing in {path} fits this model; it has {', '.join(sorted(state)[:3])}, …"
+            f"finetune_from={path}: expected weights of which some fit this model, but none do. It "
+            f"has {', '.join(sorted(state)[:3])}, …"
         )
     logger.info("fine-tuning from %s: %d of %d tensors loaded", path, loaded, len(own))
     for line in left_out:
@@ -49,7 +50,7 @@ def finetune_from(recognizer: Recognizer, path: Path) -> list[str]:
 
 
 def transfer(recognizer: Recognizer, state: Mapping[str, Tensor], charset: Charset) -> list[str]:
-    """Copy what fits of a state into a recogniser; see :func:`finetune_from`."""
+    """Copy the tensors that fit into a recognizer; see :func:`finetune_from`."""
     own = recognizer.state_dict()
     by_class = {f"prediction.{name}" for name in recognizer.prediction.class_tensors}
     left_out = []

@@ -1,4 +1,4 @@
-"""``log_train.txt``: losses, figures and some readings at each validation, as DTRB has it."""
+"""``log_train.txt``: losses, metrics and some readings at each validation, as DTRB has it."""
 
 import time
 from pathlib import Path
@@ -8,22 +8,26 @@ import pytorch_lightning as pl
 from torch import Tensor
 
 from hanline.data.base import Batch
+from hanline.metrics.registry import reading_metrics
 
 WIDTH = 25
 
 
 class LogTrain(pl.Callback):
-    """Appends to ``log_train.txt`` at every validation, and prints the same.
+    """Append to ``log_train.txt`` at every validation, and print the same.
 
     Args:
         run_dir: the run's folder.
         readings: how many of the first validation samples are shown.
+
+    Attributes:
+        best: the best value of each metric so far, by name.
     """
 
     def __init__(self, run_dir: Path, readings: int) -> None:
         self.path = Path(run_dir) / "log_train.txt"
         self.readings = readings
-        self.best = {"accuracy": -1.0, "norm_ed": -1.0}
+        self.best: dict[str, float] = {}
         self.seconds_before = 0.0
         self._started = 0.0
         self._loss_sum: Tensor | float = 0.0
@@ -31,6 +35,7 @@ class LogTrain(pl.Callback):
         self._shown: list[tuple[str, str, float]] = []
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock."""
         self._started = time.monotonic()
 
     def on_train_batch_end(
@@ -41,7 +46,7 @@ class LogTrain(pl.Callback):
         batch: Batch,
         batch_idx: int,
     ) -> None:
-        # Summed on the device: reading a loss at each step would make the host wait for it.
+        """Sum the loss on the device: reading it at each step would make the host wait for it."""
         self._loss_sum = self._loss_sum + outputs["loss"].detach()
         self._loss_count += 1
 
@@ -54,6 +59,7 @@ class LogTrain(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
+        """Keep the first readings."""
         if batch_idx == 0:
             self._shown = []
         missing = self.readings - len(self._shown)
@@ -61,41 +67,54 @@ class LogTrain(pl.Callback):
         self._shown += list(read)[:missing]
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        figures = {
-            name: float(trainer.callback_metrics[f"validation/{name}"])
-            for name in ("loss", "accuracy", "norm_ed")
+        """Write the entry of a validation."""
+        if trainer.sanity_checking:
+            return
+        measured = {
+            name.removeprefix("validation/"): float(value)
+            for name, value in trainer.callback_metrics.items()
         }
+        values = {name: measured[name] for name in reading_metrics() if name in measured}
+        for name, value in values.items():
+            metric = reading_metrics()[name]
+            if name not in self.best or metric.is_better(value, self.best[name]):
+                self.best[name] = value
         train_loss = float(self._loss_sum) / max(1, self._loss_count)
         self._loss_sum, self._loss_count = 0.0, 0
-        self.best = {name: max(best, figures[name]) for name, best in self.best.items()}
-        text = self._text(trainer, train_loss, figures)
+        valid_loss = measured.get("loss", float("nan"))
+        text = self._text(trainer, train_loss, valid_loss, values)
         if trainer.is_global_zero:
             print(text, flush=True)
-            with self.path.open("a", encoding="utf-8") as log:
-                log.write(text + "\n")
+            if not trainer.fast_dev_run:  # type: ignore[attr-defined]
+                with self.path.open("a", encoding="utf-8") as log:
+                    log.write(text + "\n")
 
     def state_dict(self) -> dict[str, Any]:
+        """Return the best values, the time and the loss since the last validation."""
         return {
-            "best": self.best,
+            "best": dict(self.best),
             "seconds": self._elapsed(),
             "loss": [float(self._loss_sum), self._loss_count],
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best = state_dict["best"]
+        """Take over a state."""
+        self.best = dict(state_dict["best"])
         self.seconds_before = state_dict["seconds"]
         self._loss_sum, self._loss_count = state_dict["loss"]
 
     def _elapsed(self) -> float:
         return self.seconds_before + time.monotonic() - self._started
 
-    def _text(self, trainer: pl.Trainer, train_loss: float, figures: dict[str, float]) -> str:
+    def _text(
+        self, trainer: pl.Trainer, train_loss: float, valid_loss: float, values: dict[str, float]
+    ) -> str:
         rule = "-" * 80
         lines = [
             f"[{trainer.global_step}/{trainer.max_steps}] Train loss: {train_loss:0.5f}, "
-            f"Valid loss: {figures['loss']:0.5f}, Elapsed_time: {self._elapsed():0.5f}",
-            _figures_line("Current", figures),
-            _figures_line("Best", self.best),
+            f"Valid loss: {valid_loss:0.5f}, Elapsed_time: {self._elapsed():0.5f}",
+            _values_line("Current", values),
+            _values_line("Best", {name: self.best[name] for name in values}),
             rule,
             f"{'Ground Truth':{WIDTH}s} | {'Prediction':{WIDTH}s} | Confidence Score & T/F",
             rule,
@@ -108,8 +127,5 @@ class LogTrain(pl.Callback):
         return "\n".join(lines)
 
 
-def _figures_line(which: str, figures: dict[str, float]) -> str:
-    return (
-        f"{which + '_accuracy':17s}: {figures['accuracy']:0.3f}, "
-        f"{which + '_norm_ED':17s}: {figures['norm_ed']:0.2f}"
-    )
+def _values_line(which: str, values: dict[str, float]) -> str:
+    return ", ".join(f"{f'{which}_{name}':17s}: {value:0.3f}" for name, value in values.items())
