@@ -55,7 +55,8 @@ TRUSTED: Mapping[str, frozenset[str]] = {
         }
     ),
     "logger": frozenset({"pytorch_lightning.loggers.TensorBoardLogger"}),
-    "data": frozenset({"hanline.data.datamodule.TextImageData", "hanline.data.online.OnlineData"}),
+    "data": frozenset({"hanline.data.datamodule.TextImageData"}),
+    "source": frozenset({"hanline.data.online.OnlineSource", "hanline.data.stored.StoredSource"}),
     "synthesis": frozenset({"hanline.synthesis.dataset_renderer.make_dataset_renderer"}),
     "renderer": frozenset(
         {
@@ -86,6 +87,8 @@ _PLACES: Mapping[tuple[str, ...], str] = {
     ("synthesis", "renderer"): "renderer",
     ("synthesis", "renderer", "renderers", "*"): "renderer",
     ("data",): "data",
+    ("data", "train"): "source",
+    ("data", "validation"): "source",
     ("model", "transformation"): "stage",
     ("model", "feature_extraction"): "stage",
     ("model", "sequence_modeling"): "stage",
@@ -97,7 +100,7 @@ _PLACES: Mapping[tuple[str, ...], str] = {
     ("logger", "*"): "logger",
 }
 # What these build waits for arguments that the code hands in.
-_PARTIAL = frozenset({"optimizer", "scheduler"})
+_PARTIAL = frozenset({"optimizer", "scheduler", "source"})
 # What these write has its place in the run's folder.
 _WRITING = frozenset({"callback", "logger"})
 _CONVERSIONS = ("none", "partial", "object", "all")

@@ -21,11 +21,11 @@ TEXTS = Texts(train=[f"낱말 {i}" for i in range(700)], validation=[f"검증 {i
 class WatchedRenderer(BroadcastRenderer):
     """Notes what it draws, and is interrupted where that is asked for."""
 
-    def render(self, text, font, seed):
+    def draw(self, text, font, seed):
         if len(drawn) == stop_at[0]:
             raise KeyboardInterrupt
         drawn.append(text)
-        return super().render(text, font, seed)
+        return super().draw(text, font, seed)
 
 
 drawn: list[str] = []
@@ -100,7 +100,7 @@ class TestMake:
         path = sets.make("validation")
         assert path == sets.path("validation")
         assert [label for _, label in samples(path)] == TEXTS.validation
-        (expected,) = look.render(TEXTS.validation)
+        (expected,) = look.draw(TEXTS.validation)
         assert [image for image, _ in samples(path)] == [sample.image for sample in expected]
         assert names(sets.folder) == [path.name]
 
