@@ -143,7 +143,9 @@ def test_samples_on_a_broken_page_are_counted_named_and_skipped(
     for number in lost:
         assert f"skipped image {number + 1} of {path}: it is on a broken page" in caplog.text
     assert "1 pages of its data.mdb are broken" in caplog.text
-    with pytest.raises(HanlineError, match=rf"sample {lost[0] + 1} of the LMDB dataset {path} is damaged"):
+    with pytest.raises(
+        HanlineError, match=rf"sample {lost[0] + 1} of the LMDB dataset {path} is damaged"
+    ):
         LMDBStore(path).read(range(SAMPLES))
 
 
@@ -154,12 +156,10 @@ def test_a_single_bit_is_noticed(tmp_path, encode, what):
     image, label = expected[33]
     sought = image if what == "image" else b"label-000000034" + label.encode()
     # LMDB has left copies on pages that it does not use any more.
-    (path / "data.mdb").write_bytes(
-        content.replace(sought, sought[:-1] + bytes([sought[-1] ^ 1]))
-    )
+    (path / "data.mdb").write_bytes(content.replace(sought, sought[:-1] + bytes([sought[-1] ^ 1])))
     store = LMDBStore(path)
     problems = [sample.problem for sample in store.samples(range(SAMPLES))]
-    assert problems[33] == "its checksum is wrong"
+    assert problems[33] == "its checksum is wrong; it is damaged or was changed"
     assert not any(problems[:33] + problems[34:])
     labels = list(store.labels())
     assert labels[33] == (None if what == "label" else label)

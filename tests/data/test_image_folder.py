@@ -86,7 +86,7 @@ class TestReadGt:
 
     @pytest.mark.parametrize("encoding", ["cp949", "utf-16"])
     def test_another_encoding_is_told(self, gt, encoding):
-        with pytest.raises(HanlineError, match="no UTF-8"):
+        with pytest.raises(HanlineError, match="expected UTF-8, but byte"):
             list(read_gt(gt("a.png\t가나다\n".encode(encoding))))
 
 
@@ -157,7 +157,9 @@ class TestFolderWriter:
         writer.begin({"seed": 1})
         writer.add([(b"1", "가")])
         other = FolderWriter(tmp_path / "out", "jpg")
-        with pytest.raises(HanlineError, match=r"other settings \(seed, image_format\): remove it"):
+        with pytest.raises(
+            HanlineError, match=r"other settings \(seed, image_format\)\. Remove it"
+        ):
             other.begin({"seed": 2, "image_format": "jpg"})
         again = FolderWriter(tmp_path / "out", "png")
         again.begin({"seed": 1})

@@ -83,7 +83,8 @@ class TestPack:
         assert report.counts() == {
             "missing file": 2,
             "broken image": 3,
-            "unreadable file": 2,
+            "not a regular file": 1,
+            "unreadable file": 1,
             "empty label": 1,
             "no tab between path and label": 1,
         }
@@ -170,7 +171,7 @@ class TestRefused:
         assert names(tmp_path) == ["in"]
 
     def test_a_wrong_number_of_processes(self, folder, tmp_path):
-        with pytest.raises(HanlineError, match="processes is -1"):
+        with pytest.raises(HanlineError, match="processes=-1"):
             pack(folder("images/0.png\t글"), tmp_path / "set", processes=-1)
 
     def test_no_gt(self, tmp_path):

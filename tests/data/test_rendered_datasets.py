@@ -100,13 +100,14 @@ class TestMake:
         path = sets.make("validation")
         assert path == sets.path("validation")
         assert [label for _, label in samples(path)] == TEXTS.validation
-        (expected,) = look.render(TEXTS.validation)
+        (expected,) = look.draw(TEXTS.validation)
         assert [image for image, _ in samples(path)] == [sample.image for sample in expected]
         assert names(sets.folder) == [path.name]
 
     def test_remembers_what_made_it(self, sets, look):
         provenance = json.loads((sets.make("validation") / "provenance.json").read_text())
         assert provenance.pop("made_by") == f"hanline {hanline.__version__}"
+        assert provenance.pop("checksums") == "crc32"
         assert provenance == sets.fingerprint("validation")
         assert provenance["part"] == "validation"
         assert provenance["samples"] == 20

@@ -199,7 +199,7 @@ class LMDBStore:
                 if part is None:
                     continue
                 if checksum_of(part, number) != expected[4 * place : 4 * place + 4]:
-                    return _damaged("its checksum is wrong")
+                    return _damaged("its checksum is wrong; it is damaged or was changed")
         text = _text(label)
         if text is None:
             return _damaged("its label is not UTF-8")

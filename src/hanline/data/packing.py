@@ -158,6 +158,10 @@ def check_rows(folder: Path, lines: Iterable[tuple[int, str]]) -> list[tuple[Row
     return [_checked(row_of(folder, number, line)) for number, line in lines]
 
 
+class _NotRegularError(OSError):
+    """A name in the list is that of a pipe, a device or a folder."""
+
+
 def _checked(row: Row) -> tuple[Row, bytes]:
     if row.problem:
         return row, b""
@@ -166,6 +170,8 @@ def _checked(row: Row) -> tuple[Row, bytes]:
         check_image(content)
     except FileNotFoundError:
         problem = "missing file"
+    except _NotRegularError:
+        problem = "not a regular file"
     except ImageError as error:
         problem = f"broken image: {error}"
     except (OSError, ValueError) as error:  # no path may hold a NUL: ValueError
@@ -179,7 +185,7 @@ def _content(file: str) -> bytes:
     """Return a file's bytes; of small files in half the time that Path.read_bytes takes.
 
     Raises:
-        ImageError: it is a pipe, a device or a folder.
+        _NotRegularError: it is a pipe, a device or a folder.
         OSError: it cannot be read.
     """
     # A pipe without a writer would block; reading a device may have no end.
@@ -187,7 +193,7 @@ def _content(file: str) -> bytes:
     descriptor = os.open(file, flags)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ImageError("not a regular file")
+            raise _NotRegularError
         return b"".join(iter(lambda: os.read(descriptor, 2**16), b""))
     finally:
         os.close(descriptor)
