@@ -189,7 +189,7 @@ def make_with_others(sets, barrier, results):
     logger.setLevel(logging.INFO)
     barrier.wait(300)
     path = sets.make("train")
-    results.put((path, any(message.startswith("drew") for message in messages)))
+    results.put((path, any(message.startswith("rendered") for message in messages)))
 
 
 class TestChooseTexts:
