@@ -144,11 +144,13 @@ class LMDBDataset(Samples):
 
     def _cached(self, store: LMDBStore, pixels: CachedPixels, numbers: list[int]) -> list[Sample]:
         """Return samples whose pixels are cached."""
+        if not store.has_positions:
+            # All labels of this state of the dataset were verified when they were judged, and all
+            # images when they were decoded. To do it again would take as long as the rest.
+            labels = map(self.rules.apply, store.known_labels(numbers))
+            return list(map(Sample, map(pixels.__getitem__, numbers), labels))
         samples = []
-        # All labels of this state of the dataset were verified when they were judged, and all
-        # images when they were decoded. To do it again would take as long as the rest.
-        labels = store.labels_at(numbers, verify=False)
-        for number, stored in zip(numbers, labels, strict=True):
+        for number, stored in zip(numbers, store.labels_at(numbers), strict=True):
             if stored.problem:
                 self._skip(store, number, stored.problem)
                 continue
