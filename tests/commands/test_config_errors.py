@@ -144,7 +144,7 @@ def last_message(err: str) -> str:
         ("predict", [], "image_dir"),
         ("evaluate", ["checkpoint=x"], "dataset"),
         ("pack", ["gt=x"], "output"),
-        ("train", ["data=lmdb"], "data.train.dir"),
+        ("train", ["data=lmdb"], "data.validation.dir"),
         ("train", ["corpus=files"], "corpus.files"),
     ],
 )
