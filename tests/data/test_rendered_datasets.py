@@ -107,6 +107,7 @@ class TestMake:
     def test_remembers_what_made_it(self, sets, look):
         provenance = json.loads((sets.make("validation") / "provenance.json").read_text())
         assert provenance.pop("made_by") == f"hanline {hanline.__version__}"
+        assert provenance.pop("checksums") == "crc32"
         assert provenance == sets.fingerprint("validation")
         assert provenance["part"] == "validation"
         assert provenance["samples"] == 20
@@ -188,7 +189,7 @@ def make_with_others(sets, barrier, results):
     logger.setLevel(logging.INFO)
     barrier.wait(300)
     path = sets.make("train")
-    results.put((path, any(message.startswith("drew") for message in messages)))
+    results.put((path, any(message.startswith("rendered") for message in messages)))
 
 
 class TestChooseTexts:
