@@ -207,6 +207,13 @@ def test_a_format_must_be_given_and_known(command):
     assert "onnx" in done.err
 
 
+def test_no_command_has_a_key_of_a_groups_name_that_it_does_not_have():
+    """Hydra takes ``key=value`` for the choice of a group that exists, whichever command it is."""
+    groups = {path.name for path in CONF.iterdir() if path.is_dir()}
+    for path in CONF.glob("*.yaml"):
+        assert not groups & set(yaml.safe_load(path.read_text("utf-8"))) - {"hydra"}, path
+
+
 @pytest.mark.parametrize("room", ["formats", "quantization", "pretrained"])
 def test_model_files_import_downwards_only(room):
     above = {"cli", "commands", "inference", "training", "synthesis"}
