@@ -203,7 +203,7 @@ def test_a_missing_value_is_asked_for(name, arguments, key, refused):
         ("predict", "model=crnn", "'model': expected a key"),
         ("predict", "batch_size=many", "batch_size=many"),
         ("evaluate", "confusion=3", "did you mean confusions?"),
-        ("synthesize", "format=lmbd", "did you mean lmdb?"),
+        ("synthesize", "output_format=lmbd", "did you mean lmdb?"),
         ("pack", "proceses=2", "did you mean processes?"),
     ],
 )

@@ -9,7 +9,7 @@ from hanline.data.shards import check_shards_complete
 from hanline.errors import HanlineError
 
 LOOK = ("synthesis.fonts=bundled", "charset=corpus", "synthesis.processes=1")
-WHOLE = ("format=lmdb", "samples=50", *LOOK)
+WHOLE = ("output_format=lmdb", "samples=50", *LOOK)
 SHARDS = (*WHOLE, "synthesis.shards=3", "output=set")
 JOBLIB = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
 # Where a job of joblib's cannot have two processes, it works alone.
@@ -76,7 +76,7 @@ def test_pack_in_shards(command, tmp_path):
 def test_a_folder_of_images_has_no_shards(command, tmp_path):
     ended = command("synthesize", "output=set", "synthesis.shard=1")
     assert ended.status == 1
-    assert "shards are LMDB sets; set format=lmdb" in ended.err
+    assert "shards are LMDB sets; set output_format=lmdb" in ended.err
     assert not list(tmp_path.iterdir())
 
 

@@ -85,7 +85,7 @@ class TestPack:
         assert report.counts() == {
             "missing file": 2,
             "broken image": 3,
-            "not a regular file": 1,
+            "unreadable file: a folder, where a regular file is expected": 1,
             "unreadable file": 1,
             "empty label": 1,
             "no tab between path and label": 1,

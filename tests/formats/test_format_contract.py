@@ -10,6 +10,7 @@ import torch
 import yaml
 from omegaconf import OmegaConf
 
+from hanline.cli import config_check
 from hanline.cli.hydra_app import CONF
 from hanline.errors import HanlineError
 from hanline.formats.base import Description, Format
@@ -205,6 +206,14 @@ def test_a_format_must_be_given_and_known(command):
     done = command("export", "checkpoint=model.ckpt", "format=onxx")
     assert done.status == 1
     assert "onnx" in done.err
+
+
+def test_no_command_has_a_key_of_a_groups_name_that_it_does_not_have():
+    """Hydra takes ``key=value`` for the choice of a group that exists, whichever command it is."""
+    groups = {path.name for path in CONF.iterdir() if path.is_dir()}
+    for path in CONF.glob("*.yaml"):
+        keys = set(yaml.safe_load(path.read_text("utf-8"))) - {"hydra"}
+        assert not groups & keys - set(config_check.groups(path)), path
 
 
 @pytest.mark.parametrize("room", ["formats", "quantization", "pretrained"])
