@@ -85,8 +85,7 @@ class TestPack:
         assert report.counts() == {
             "missing file": 2,
             "broken image": 3,
-            "unreadable file: a folder, where a regular file is expected": 1,
-            "unreadable file": 1,
+            "unreadable file": 2,
             "empty label": 1,
             "no tab between path and label": 1,
         }
@@ -176,7 +175,7 @@ class TestRefused:
         rows = ["pipe.png\t관", "zero.png\t영", "/dev/zero\t영", "images\t폴더", "images/0.png\t글"]
         report = pack(folder("\n".join(rows)), tmp_path / "set", processes=1)
         assert report.packed == 1
-        assert report.counts() == {"not a regular file": 4}
+        assert report.counts() == {"unreadable file": 4}
 
     def test_a_wrong_number_of_processes(self, folder, tmp_path):
         with pytest.raises(HanlineError, match="processes=-1"):
