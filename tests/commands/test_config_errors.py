@@ -10,9 +10,9 @@ from omegaconf import OmegaConf
 from hanline.cli import renamed
 from hanline.cli.command_line import with_keys
 from hanline.cli.config_check import all_keys, literal, nearest
-from hanline.cli.configs import load
 from hanline.cli.hydra_app import CONF, run
 from hanline.commands import evaluate, pack, predict, synthesize, train
+from hanline.configs import load
 
 # The keys of a class that takes ``**kwargs``, and of a group without a target.
 HANDED_ON = {
