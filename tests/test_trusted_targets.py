@@ -86,7 +86,7 @@ def settings():
     """The configuration of a run, as its config.yaml has it."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         composed = compose(
-            "train", ["experiment=demo", "renderer=mixed", "run_dir=run", "trainer.max_steps=1"]
+            "train", ["experiment=lines", "renderer=mixed", "run_dir=run", "trainer.max_steps=1"]
         )
     return OmegaConf.to_container(composed, resolve=True)
 
