@@ -46,7 +46,7 @@ def test_what_one_job_refuses_is_told_and_the_others_go_on(hanline, tmp_path):
     ended = hanline("synthesize", "-m", *SHARDS, "synthesis.shard=3,1", *JOBLIB)
     assert ended.status == 1
     assert ended.err.endswith(
-        "error: synthesis.shard is 3: it takes 0 to 2, since synthesis.shards is 3\n"
+        "error: synthesis.shard=3: expected 0 to 2, since synthesis.shards is 3\n"
     )
     assert "Traceback" not in ended.err
     assert [path.name for path in find_datasets(tmp_path)] == ["shard-00001-of-00003"]

@@ -173,7 +173,7 @@ class TestRefusals:
 
     @pytest.mark.parametrize(("least", "most"), [(0, 1), (3, 2), (-1, 4)])
     def test_numbers_of_words(self, least, most):
-        with pytest.raises(HanlineError, match=rf"data\.min_words is {least} and .* {most}"):
+        with pytest.raises(HanlineError, match=rf"data\.train\.min_words is {least} and .* {most}"):
             endless(min_words=least, max_words=most)
 
     def test_several_words_without_a_space(self):
