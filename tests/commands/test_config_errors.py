@@ -143,7 +143,7 @@ def last_message(err: str) -> str:
     [
         ("predict", [], "image_dir"),
         ("evaluate", ["checkpoint=x"], "dataset"),
-        ("pack", ["gt=x"], "output"),
+        ("pack", ["input=x"], "output"),
         ("train", ["data=lmdb"], "data.validation.dir"),
         ("train", ["corpus=files"], "corpus.files"),
     ],

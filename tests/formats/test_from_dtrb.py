@@ -114,7 +114,7 @@ def test_a_pth_is_imported_first():
 
 def test_packing():
     line = "create_lmdb_dataset.py --inputPath data/ --gtFile data/gt.txt --outputPath result/"
-    assert commands(line) == [["hanline", "pack", "gt=data/gt.txt", "output=result"]]
+    assert commands(line) == [["hanline", "pack", "input=data/gt.txt", "output=result"]]
     elsewhere = translate(["create_lmdb_dataset.py", "data/", "lists/gt.txt", "result/"])
     assert elsewhere.shell()[0] == "cp lists/gt.txt data/gt.txt"
 
@@ -155,7 +155,7 @@ def test_what_it_says_is_run(command, tmp_path):
     line = "create_lmdb_dataset.py --inputPath images --gtFile gt.txt --outputPath set"
     done = command("from_dtrb", "--run", *shlex.split(line))
     assert done.status == 0, done.err
-    assert done.out.startswith("cp gt.txt images/gt.txt\nhanline pack gt=images/gt.txt output=set")
+    assert done.out.startswith("cp gt.txt images/gt.txt\nhanline pack input=images/gt.txt output=set")
     assert (tmp_path / "set" / "data.mdb").exists()
     again = command("from_dtrb", "--run", *shlex.split(line))
     assert again.status == 1

@@ -259,7 +259,7 @@ def _pack(given: argparse.Namespace, translation: Translation) -> None:
         copy = images / gt.name
         translation.copies.append((gt, copy))
         gt = copy
-    translation.commands.append(["hanline", "pack", f"gt={gt}", f"output={output}"])
+    translation.commands.append(["hanline", "pack", f"input={gt}", f"output={output}"])
     if str(next(places, given.checkValid)).lower() in ("false", "0"):
         translation.notes.append(
             "--checkValid False is not offered: every image is checked, and the bad ones are listed"
