@@ -187,7 +187,7 @@ def last_message(err: str) -> str:
     [
         ("predict", [], "input"),
         ("evaluate", ["checkpoint=x"], "input"),
-        ("pack", ["gt=x"], "output"),
+        ("pack", ["input=x"], "output"),
         ("train", ["data=lmdb", "data.validation.dir=x"], "data.train.dir"),
         ("train", ["corpus=files"], "corpus.files"),
     ],
