@@ -5,8 +5,9 @@ BIN := .venv/bin
 SMALL := .venv/.small_installed
 INSTALLED := .venv/.installed
 BENCH := .venv/.bench_installed
+DOCS := .venv/.docs_installed
 
-.PHONY: help demo crawl-demo test test-fast test-processor lint bench clean
+.PHONY: help demo crawl-demo test test-fast test-processor coverage lint docs bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -37,12 +38,19 @@ test-processor: export ATEN_CPU_CAPABILITY := avx2
 test-processor: $(INSTALLED)  ## the tests that depend on the processor, on one with AVX2 alone; about a minute
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m processor
 
+coverage: $(INSTALLED)  ## the share of lines and branches that make test-fast runs; fails below the floor
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" --cov --cov-report=term --cov-report=html:build/coverage
+
+docs: $(DOCS)  ## the site of documentation, in build/site
+	$(BIN)/mkdocs build --strict
+
 bench: $(BENCH)  ## every benchmark; DTRB=path of a checkout to compare with
 	$(BIN)/python benchmarks/all.py $(if $(DTRB),--dtrb $(DTRB))
 
 lint: $(INSTALLED)  ## style and types alone
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/python tools/check_vocabulary.py
 	$(BIN)/mypy
 
 .venv: $(INSTALLED)  ## the environment for development
@@ -64,6 +72,10 @@ $(INSTALLED): $(SMALL) crawler/pyproject.toml
 $(BENCH): $(INSTALLED)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,bench]'
 	touch $(BENCH)
+
+$(DOCS): $(SMALL)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
+	touch $(DOCS)
 
 clean:  ## remove what can be made again: rendered datasets, the demo, builds, caches
 	rm -rf data/rendered demo_output multirun outputs build dist .mypy_cache .pytest_cache .ruff_cache
