@@ -275,7 +275,8 @@ class TestPacked:
         assert self.packed(gt, 0, tmp_path / "set")
         assert self.packed(gt, 0, tmp_path / "set") is None
         message = refusal(tmp_path / "set")
-        assert message.endswith(f"hanline pack -m input={gt} output={tmp_path / 'set'} shard=1,2,3,4")
+        output = tmp_path / "set"
+        assert message.endswith(f"hanline pack -m input={gt} output={output} shard=1,2,3,4")
 
     def test_not_of_another_list(self, gt, tmp_path):
         self.packed(gt, 0, tmp_path / "set")
