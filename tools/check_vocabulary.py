@@ -147,6 +147,7 @@ def python_prose(source: str) -> Iterator[tuple[int, str]]:
             yield token.start[0], blank(token.string)
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
+            yield from enumerate(blank(node.value).splitlines(), node.lineno)
 
 
 def markdown_prose(source: str) -> Iterator[tuple[int, str]]:
