@@ -5,7 +5,7 @@
 Batches of 64 images of 32×100 pixels, 1,400 classes, decoded already: from pixels to texts. Hanline
 reads as `hanline predict` does, in bfloat16 where `auto` takes it, and CTC in 8 bits too; DTRB as
 its demo.py does, in float32. The weights are random, for which texts are as long to decode as they
-can be. What 8 bits cost in accuracy `hanline export int8=true` tells of a trained model.
+can be. What 8 bits cost in accuracy `hanline export format.int8=true` tells of a trained model.
 """
 
 import argparse

@@ -127,7 +127,7 @@ def draw(folder: Path, words: Path | None, samples: int) -> str:
         count = samples if part == "train" else len(validation)
         run_quietly(
             [
-                *(sys.executable, "-m", "hanline.commands.synthesize", "format=lmdb"),
+                *(sys.executable, "-m", "hanline.commands.synthesize", "output_format=lmdb"),
                 *(f"output={folder / part}", f"part={part}", f"samples={count}"),
                 *files(folder),
                 *("synthesis.fonts=bundled", "max_label_length=25"),

@@ -38,7 +38,7 @@ def rows(folder):
 
 
 def test_a_folder_is_read(demo, names, words, checkpoint, command, tmp_path):
-    ended = command("predict", "image_dir=데모", f"checkpoint={checkpoint}", "output_dir=결과")
+    ended = command("predict", "input=데모", f"checkpoint={checkpoint}", "output=결과")
     assert ended.status == 0
     table = rows(tmp_path / "결과")
     assert table[0] == ["path", "text", "confidence", "problem"]
@@ -57,7 +57,7 @@ def test_a_folder_is_read(demo, names, words, checkpoint, command, tmp_path):
 
 def test_nothing_else_is_written(demo, checkpoint, command, tmp_path):
     before = {*tmp_path.rglob("*")}
-    assert command("predict", "image_dir=데모", f"checkpoint={checkpoint}").status == 0
+    assert command("predict", "input=데모", f"checkpoint={checkpoint}").status == 0
     written = {path.name for path in {*tmp_path.rglob("*")} - before}
     assert written == {"readings.tsv", "readings.jsonl"}
 
@@ -66,7 +66,7 @@ def test_the_rest_is_read_when_something_cannot_be(demo, words, checkpoint, comm
     (demo / "img2.png").write_bytes(b"no image")
     whole = (demo / "img3.png").read_bytes()
     (demo / "img3.png").write_bytes(whole[:60])
-    ended = command("predict", "image_dir=데모", f"checkpoint={checkpoint}", "batch_size=2")
+    ended = command("predict", "input=데모", f"checkpoint={checkpoint}", "batch_size=2")
     assert ended.status == 1
     assert "Traceback" not in ended.err
     assert "2 of 10 images could not be read" in ended.err
@@ -86,7 +86,7 @@ def test_known_labels_give_figures(demo, names, words, checkpoint, command, tmp_
     lines[2] = f"./{lines[2]}"
     lines += ["gone.png\t가\n", f"{tmp_path}/elsewhere.png\t나\n", "../up.png\t다\n", "no tab\n"]
     (demo / "gt.txt").write_text("".join(lines).replace("더 많이/", "더 많이\\"), encoding="utf-8")
-    ended = command("predict", "image_dir=데모", f"checkpoint={checkpoint}")
+    ended = command("predict", "input=데모", f"checkpoint={checkpoint}")
     assert ended.status == 0
     assert "9 samples: accuracy 88.89 %, CER" in ended.out
     assert ["path", "text", "label", "confidence"] in map(str.split, ended.out.splitlines())
@@ -94,15 +94,15 @@ def test_known_labels_give_figures(demo, names, words, checkpoint, command, tmp_
 
 def test_labels_that_cannot_be_read_are_told_before_the_work(demo, checkpoint, command, tmp_path):
     (demo / "gt.txt").write_bytes("img1.png\t속보\n".encode("cp949"))
-    ended = command("predict", "image_dir=데모", f"checkpoint={checkpoint}")
+    ended = command("predict", "input=데모", f"checkpoint={checkpoint}")
     assert ended.status == 1
-    assert "gt.txt is no UTF-8" in ended.err
+    assert "gt.txt: expected UTF-8" in ended.err
     assert not (tmp_path / "readings.tsv").exists()
 
 
 def test_one_file_is_read(demo, checkpoint, command, tmp_path):
     place = demo / "더 많이" / "사진 9.PNG"
-    ended = command("predict", f"image_dir={place}", f"checkpoint={checkpoint}", "device=cpu")
+    ended = command("predict", f"input={place}", f"checkpoint={checkpoint}", "device=cpu")
     assert ended.status == 0
     assert [row[:2] for row in rows(tmp_path)[1:]] == [["사진 9.PNG", "美中"]]
 
@@ -111,7 +111,7 @@ def test_names_that_are_no_utf_8_are_read_and_written(picture, checkpoint, comma
     folder = tmp_path / "old"
     folder.mkdir()
     picture("가나").save(folder / os.fsdecode("뉴스.png".encode("cp949")))
-    ended = command("predict", "image_dir=old", f"checkpoint={checkpoint}")
+    ended = command("predict", "input=old", f"checkpoint={checkpoint}")
     assert ended.status == 0
     assert [row[:2] for row in rows(tmp_path)[1:]] == [[r"\xb4\xba\xbd\xba.png", "가나"]]
     assert r"\xb4\xba\xbd\xba.png" in ended.out
@@ -120,7 +120,7 @@ def test_names_that_are_no_utf_8_are_read_and_written(picture, checkpoint, comma
 def test_a_folder_named_like_a_number_is_read(picture, checkpoint, command, tmp_path):
     (tmp_path / "20240101").mkdir()
     picture("A").save(tmp_path / "20240101" / "a.png")
-    assert command("predict", "image_dir=20240101", f"checkpoint={checkpoint}").status == 0
+    assert command("predict", "input=20240101", f"checkpoint={checkpoint}").status == 0
     assert rows(tmp_path)[1][1] == "A"
 
 
@@ -130,7 +130,7 @@ def refused(command, demo, checkpoint):
 
     def refused(*arguments):
         given = {argument.partition("=")[0] for argument in arguments}
-        defaults = {"image_dir": "데모", "checkpoint": checkpoint}
+        defaults = {"input": "데모", "checkpoint": checkpoint}
         rest = [f"{key}={value}" for key, value in defaults.items() if key not in given]
         ended = command("predict", *arguments, *rest)
         assert ended.status == 1
@@ -142,14 +142,14 @@ def refused(command, demo, checkpoint):
 
 
 def test_what_cannot_be_read_at_all_is_told(refused, demo, tmp_path):
-    assert "there is no folder nowhere" in refused("image_dir=nowhere")
+    assert "there is no folder nowhere" in refused("input=nowhere")
     (tmp_path / "empty").mkdir()
-    assert "there is no image in empty" in refused("image_dir=empty")
-    assert "there is no checkpoint none.ckpt" in refused("checkpoint=none.ckpt")
+    assert "there is no image in empty" in refused("input=empty")
+    assert "none.ckpt: expected a model's file" in refused("checkpoint=none.ckpt")
     assert "there is no device 'gpu'" in refused("device=gpu")
     assert "batch_size is 0" in refused("batch_size=0")
     (tmp_path / "file").touch()
-    assert "cannot write the readings into file" in refused("output_dir=file")
+    assert "cannot write the readings into file" in refused("output=file")
     (tmp_path / "words.ckpt").write_text("속보", encoding="utf-8")
     assert "words.ckpt" in refused("checkpoint=words.ckpt")
 
@@ -158,7 +158,7 @@ def test_dtrbs_weights_are_told_from_a_checkpoint(refused, tmp_path):
     weights = {"module.FeatureExtraction.ConvNet.0.weight": torch.zeros(4, 1, 3, 3)}
     torch.save(weights, tmp_path / "TPS-ResNet-BiLSTM-Attn.pth")
     message = refused("checkpoint=TPS-ResNet-BiLSTM-Attn.pth")
-    assert "TPS-ResNet-BiLSTM-Attn.pth is a model of DTRB or EasyOCR" in message
+    assert "expected a file that says its charset" in message
     assert "hanline import dtrb TPS-ResNet-BiLSTM-Attn.pth" in message
 
 
@@ -173,14 +173,14 @@ def test_a_folder_and_its_lmdb_set_get_the_same_figures(
     demo, names, words, checkpoint, command, tmp_path
 ):
     labelled(demo, names, words)
-    assert command("pack", "gt=데모/gt.txt", "output=sets/데모", "processes=1").status == 0
+    assert command("pack", "input=데모/gt.txt", "output=sets/데모", "processes=1").status == 0
     records = []
     for dataset in ("데모", "sets/데모", "sets"):
         ended = command(
             "evaluate",
-            f"dataset={dataset}",
+            f"input={dataset}",
             f"checkpoint={checkpoint}",
-            f"output_dir=figures of {dataset}",
+            f"output=figures of {dataset}",
             "confusions=1",
         )
         assert ended.status == 0
@@ -202,9 +202,9 @@ def test_a_folder_and_its_lmdb_set_get_the_same_figures(
 def test_what_cannot_be_evaluated_is_told(demo, checkpoint, command, tmp_path):
     (tmp_path / "file").touch()
     for arguments, reason in (
-        (["dataset=데모"], "there is nothing to evaluate"),
-        (["dataset=nowhere"], "nowhere is no folder"),
-        (["dataset=데모", "checkpoint=none.ckpt"], "there is no checkpoint none.ckpt"),
+        (["input=데모"], "there is nothing to evaluate"),
+        (["input=nowhere"], "nowhere: expected a folder"),
+        (["input=데모", "checkpoint=none.ckpt"], "none.ckpt: expected a model's file"),
     ):
         if len(arguments) < 2:
             arguments.append(f"checkpoint={checkpoint}")
@@ -213,7 +213,7 @@ def test_what_cannot_be_evaluated_is_told(demo, checkpoint, command, tmp_path):
         assert ended.err.startswith("error: ")
         assert reason in ended.err
     (demo / "gt.txt").write_text("img1.png\t1\n", encoding="utf-8")
-    ended = command("evaluate", "dataset=데모", f"checkpoint={checkpoint}", "output_dir=file")
+    ended = command("evaluate", "input=데모", f"checkpoint={checkpoint}", "output=file")
     assert ended.status == 1
     assert "cannot write file/evaluation.json" in ended.err
 
@@ -222,7 +222,7 @@ def test_the_commands_of_a_shell(demo, words, checkpoint, process, tmp_path):
     """Processes of their own: exit status, streams, and encodings are those that a user gets."""
     (demo / "img2.png").write_bytes(b"no image")
     predict = CONF.parent / "predict.py"
-    ended = process(predict, f"checkpoint={checkpoint}", "image_dir=데모", LC_ALL="C")
+    ended = process(predict, f"checkpoint={checkpoint}", "input=데모", LC_ALL="C")
     assert ended.status == 1, ended.err
     assert ended.err.splitlines()[-1] == "1 of 10 images could not be read; see above"
     assert "속보 1" in ended.out
@@ -238,7 +238,7 @@ def test_the_commands_of_a_shell(demo, words, checkpoint, process, tmp_path):
 def test_an_output_without_hangul_gets_it_escaped(demo, words, checkpoint, process, tmp_path):
     """As where Windows sends it to a file: in an encoding of its own."""
     predict = CONF.parent / "predict.py"
-    arguments = [f"checkpoint={checkpoint}", "image_dir=데모"]
+    arguments = [f"checkpoint={checkpoint}", "input=데모"]
     ended = process(predict, *arguments, PYTHONIOENCODING="ascii")
     assert ended.status == 0, ended.err
     assert r"\uac00\ub098" in ended.out
@@ -251,7 +251,7 @@ def test_an_output_without_hangul_gets_it_escaped(demo, words, checkpoint, proce
 
 def test_the_readings_are_kept_whoever_closes_the_output(demo, words, checkpoint, tmp_path):
     line = [sys.executable, CONF.parent / "predict.py", f"checkpoint={checkpoint}"]
-    line += ["image_dir=데모"]
+    line += ["input=데모"]
     with subprocess.Popen(
         line, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as run:
@@ -311,6 +311,6 @@ def test_a_picture_is_read_as_the_checkpoint_wants_it(
     save_checkpoint(recognizer, tmp_path / "other.ckpt")
     (tmp_path / "in").mkdir()
     Image.effect_noise((64, 48), 90).convert("RGB").save(tmp_path / "in" / "a.png")
-    ended = command("predict", "image_dir=in", "checkpoint=other.ckpt")
+    ended = command("predict", "input=in", "checkpoint=other.ckpt")
     assert ended.status == 0, ended.err
     assert set(rows(tmp_path)[1][1]) <= set("韓美")

@@ -22,7 +22,7 @@ LIMITS = {
     "AUTOTHROTTLE_ENABLED": False,
     "LOG_LEVEL": "INFO",
 }
-SECONDS = 240
+SECONDS = 900  # for a busy machine; each takes seconds on a free one
 ATTACK = pytest.mark.attack
 # Seeds and numbers of inputs: a few in every run, the rest with -m attack.
 SIZES = [(1, 40), pytest.param(2, 150, marks=ATTACK), pytest.param(3, 150, marks=ATTACK)]
@@ -49,7 +49,7 @@ def attack(server, folder, spider, *arguments, **settings):
         timeout=SECONDS,
         check=False,
     )
-    assert "Traceback" not in done.stderr, done.stderr.split("Traceback")[1][-3000:]
+    assert "Traceback" not in done.stderr, done.stderr.split("Traceback")[1][-6000:]
     assert done.returncode in (0, 4, 5, 6, 7), done.stderr[-3000:]
     assert outside(folder) == before, "something was written outside the folder"
     check_whole(folder)
@@ -195,7 +195,7 @@ def limited(size):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit of a file's size")
 @pytest.mark.parametrize(
-    "kilobytes", [1, 30, *(pytest.param(size, marks=ATTACK) for size in (12, 20, 45, 60, 90, 130))]
+    "kilobytes", [1, 30, *(pytest.param(size, marks=ATTACK) for size in (12, 20, 45, 60, 90))]
 )
 def test_a_full_disk_gives_a_message_and_the_next_run_goes_on(site, tmp_path, kilobytes):
     folder = tmp_path / "headlines"
@@ -214,7 +214,7 @@ def test_a_full_disk_gives_a_message_and_the_next_run_goes_on(site, tmp_path, ki
         )
 
     full = crawl(preexec_fn=lambda: limited(kilobytes * 1024))
-    assert "Traceback" not in full.stderr, full.stderr.split("Traceback")[1][-3000:]
+    assert "Traceback" not in full.stderr, full.stderr.split("Traceback")[1][-6000:]
     assert full.returncode in (1, 2, 7), full.stderr[-3000:]
     assert "cannot" in full.stderr
     done = crawl()

@@ -1,3 +1,4 @@
+import codecs
 import json
 import os
 import resource
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hanline.data.image_folder import FolderWriter, Row, read_gt
+from hanline.data.image_folder import FolderWriter, Row, count_rows, read_gt
 from hanline.errors import HanlineError
 
 
@@ -86,8 +87,24 @@ class TestReadGt:
 
     @pytest.mark.parametrize("encoding", ["cp949", "utf-16"])
     def test_another_encoding_is_told(self, gt, encoding):
-        with pytest.raises(HanlineError, match="no UTF-8"):
+        with pytest.raises(HanlineError, match="expected UTF-8, but byte"):
             list(read_gt(gt("a.png\t가나다\n".encode(encoding))))
+
+    def test_the_byte_that_is_no_utf8_is_named_wherever_it_is(self, gt):
+        good = "사진/가나다.png\t라벨\r\n".encode() * 5000
+        for start in (b"", codecs.BOM_UTF8):
+            content = start + good + b"b.png\t\xff\n" + good
+            with pytest.raises(HanlineError, match="expected UTF-8") as error:
+                list(read_gt(gt(content)))
+            position = content.index(b"\xff")
+            assert f"byte {position} (line 5001, byte 6 of the line) is 0xff" in str(error.value)
+
+    def test_a_list_that_is_no_regular_file_is_refused(self, tmp_path):
+        os.mkfifo(tmp_path / "pipe")
+        for list_file in (tmp_path, tmp_path / "pipe", Path("/dev/zero")):
+            for read in (count_rows, lambda gt: list(read_gt(gt))):
+                with pytest.raises(HanlineError, match="expected a regular file"):
+                    read(list_file)
 
 
 class TestFolderWriter:
@@ -157,7 +174,7 @@ class TestFolderWriter:
         writer.begin({"seed": 1})
         writer.add([(b"1", "가")])
         other = FolderWriter(tmp_path / "out", "jpg")
-        with pytest.raises(HanlineError, match=r"other settings \(seed, image_format\): remove it"):
+        with pytest.raises(HanlineError, match=r"other settings \(seed, image_format\)\."):
             other.begin({"seed": 2, "image_format": "jpg"})
         again = FolderWriter(tmp_path / "out", "png")
         again.begin({"seed": 1})

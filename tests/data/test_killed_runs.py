@@ -135,7 +135,7 @@ def images(tmp_path):
 
 def test_pack_killed_at_any_moment(images, tmp_path):
     output = tmp_path / "set"
-    command = Command(tmp_path, output, ["pack", "gt=gt.txt", "output=set", "processes=2"])
+    command = Command(tmp_path, output, ["pack", "input=gt.txt", "output=set", "processes=2"])
     wrote = command.measure()
     whole = samples(output)
     assert len(whole) == 4000
@@ -183,12 +183,12 @@ def synthesize(tmp_path):
 
 
 def test_synthesis_into_lmdb_goes_on_where_it_was_killed(synthesize):
-    reference = synthesize("reference", format="lmdb", samples=4000)
+    reference = synthesize("reference", output_format="lmdb", samples=4000)
     wrote = reference.measure()
     whole = samples(reference.output)
     assert len(whole) == 4000
 
-    command = synthesize("set", format="lmdb", samples=4000)
+    command = synthesize("set", output_format="lmdb", samples=4000)
     rng = random.Random("synthesize lmdb")
     before, midst = 0, 0
     for _ in range(KILLS):
@@ -214,10 +214,10 @@ def test_synthesis_into_lmdb_goes_on_where_it_was_killed(synthesize):
 
 
 def test_synthesis_into_a_folder_goes_on_where_it_was_killed(synthesize):
-    reference = synthesize("reference", format="folder", samples=2500)
+    reference = synthesize("reference", output_format="folder", samples=2500)
     wrote = reference.measure()
 
-    command = synthesize("set", format="folder", samples=2500)
+    command = synthesize("set", output_format="folder", samples=2500)
     gt = command.partial / "gt.txt"
     rng = random.Random("synthesize folder")
     killed = before = 0
@@ -234,7 +234,7 @@ def test_synthesis_into_a_folder_goes_on_where_it_was_killed(synthesize):
                 break
     assert killed == KILLS // 2
 
-    other = synthesize("set", format="folder", samples=2500, seed=6).run()
+    other = synthesize("set", output_format="folder", samples=2500, seed=6).run()
     assert other.returncode == 1
     assert "samples of a run that was stopped" in other.stderr
     assert "other settings (texts, seed)" in other.stderr
@@ -256,10 +256,10 @@ def test_ctrl_c_is_a_message(images, synthesize, tmp_path, name):
     """It comes to all processes of a terminal."""
     if name == "pack":
         images.write_text(images.read_text() * 10)
-        command = Command(tmp_path, tmp_path / "set", ["pack", "gt=gt.txt", "output=set"])
+        command = Command(tmp_path, tmp_path / "set", ["pack", "input=gt.txt", "output=set"])
         command.arguments.append("processes=2")
     else:
-        command = synthesize("set", format="lmdb", samples=1_000_000)
+        command = synthesize("set", output_format="lmdb", samples=1_000_000)
     line = [sys.executable, "-m", "hanline.cli.main", *command.arguments]
     process = subprocess.Popen(
         line, cwd=tmp_path, start_new_session=True, stderr=subprocess.PIPE, text=True
@@ -286,7 +286,7 @@ def limit_files(size):
 
 
 def test_pack_without_room(images, tmp_path):
-    command = Command(tmp_path, tmp_path / "set", ["pack", "gt=gt.txt", "output=set"])
+    command = Command(tmp_path, tmp_path / "set", ["pack", "input=gt.txt", "output=set"])
     done = command.run(preexec_fn=limit_files(3_000_000))
     assert done.returncode == 1
     assert re.search(
@@ -301,7 +301,7 @@ def test_pack_without_room(images, tmp_path):
 
 @pytest.mark.parametrize("output_format", ["lmdb", "folder"])
 def test_synthesis_without_room(synthesize, tmp_path, output_format):
-    command = synthesize("set", format=output_format, samples=1000)
+    command = synthesize("set", output_format=output_format, samples=1000)
     done = command.run(preexec_fn=limit_files(20_000))
     assert done.returncode == 1
     assert "limit on the size of files is reached, after" in done.stderr

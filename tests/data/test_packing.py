@@ -1,5 +1,6 @@
 import json
 import multiprocessing
+import os
 import unicodedata
 
 import numpy as np
@@ -167,8 +168,17 @@ class TestRefused:
             pack(gt, tmp_path / "set", processes=1)
         assert names(tmp_path) == ["in"]
 
+    @pytest.mark.skipif(os.name == "nt", reason="Windows has neither pipes nor devices as files")
+    def test_pipes_devices_and_folders_are_bad_rows(self, folder, tmp_path, grey):
+        os.mkfifo(tmp_path / "in" / "pipe.png")
+        (tmp_path / "in" / "zero.png").symlink_to("/dev/zero")
+        rows = ["pipe.png\t관", "zero.png\t영", "/dev/zero\t영", "images\t폴더", "images/0.png\t글"]
+        report = pack(folder("\n".join(rows)), tmp_path / "set", processes=1)
+        assert report.packed == 1
+        assert report.counts() == {"unreadable file": 4}
+
     def test_a_wrong_number_of_processes(self, folder, tmp_path):
-        with pytest.raises(HanlineError, match="processes is -1"):
+        with pytest.raises(HanlineError, match="processes=-1"):
             pack(folder("images/0.png\t글"), tmp_path / "set", processes=-1)
 
     def test_no_gt(self, tmp_path):

@@ -21,11 +21,11 @@ TEXTS = Texts(train=[f"낱말 {i}" for i in range(700)], validation=[f"검증 {i
 class WatchedRenderer(BroadcastRenderer):
     """Notes what it draws, and is interrupted where that is asked for."""
 
-    def render(self, text, font, seed):
+    def draw(self, text, font, seed):
         if len(drawn) == stop_at[0]:
             raise KeyboardInterrupt
         drawn.append(text)
-        return super().render(text, font, seed)
+        return super().draw(text, font, seed)
 
 
 drawn: list[str] = []
@@ -100,13 +100,14 @@ class TestMake:
         path = sets.make("validation")
         assert path == sets.path("validation")
         assert [label for _, label in samples(path)] == TEXTS.validation
-        (expected,) = look.render(TEXTS.validation)
+        (expected,) = look.draw(TEXTS.validation)
         assert [image for image, _ in samples(path)] == [sample.image for sample in expected]
         assert names(sets.folder) == [path.name]
 
     def test_remembers_what_made_it(self, sets, look):
         provenance = json.loads((sets.make("validation") / "provenance.json").read_text())
         assert provenance.pop("made_by") == f"hanline {hanline.__version__}"
+        assert provenance.pop("checksums") == "crc32"
         assert provenance == sets.fingerprint("validation")
         assert provenance["part"] == "validation"
         assert provenance["samples"] == 20
@@ -188,7 +189,7 @@ def make_with_others(sets, barrier, results):
     logger.setLevel(logging.INFO)
     barrier.wait(300)
     path = sets.make("train")
-    results.put((path, any(message.startswith("drew") for message in messages)))
+    results.put((path, any(message.startswith("rendered") for message in messages)))
 
 
 class TestChooseTexts:

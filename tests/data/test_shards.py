@@ -63,9 +63,9 @@ class TestParts:
     @pytest.mark.parametrize(
         "number, of, message",
         [
-            (3, 3, "synthesis.shard is 3: it takes 0 to 2, since synthesis.shards is 3"),
-            (-1, 3, "synthesis.shard is -1: it takes 0 to 2"),
-            (0, 0, "synthesis.shards is 0: a set has at least one shard"),
+            (3, 3, "synthesis.shard=3: expected 0 to 2, since synthesis.shards is 3"),
+            (-1, 3, "synthesis.shard=-1: expected 0 to 2"),
+            (0, 0, "synthesis.shards=0: expected 1 or more"),
         ],
     )
     def test_there_is_no_such_shard(self, number, of, message):
@@ -73,7 +73,7 @@ class TestParts:
             shard(number, of)
 
     def test_none_is_empty(self):
-        with pytest.raises(HanlineError, match=r"synthesis\.shards is 3, but the set has only 2"):
+        with pytest.raises(HanlineError, match=r"synthesis\.shards=3: expected at most 2"):
             shard(0).part(2)
 
 
@@ -130,11 +130,11 @@ class TestDrawn:
 class StoppedRenderer(BroadcastRenderer):
     """Notes what it draws, and is interrupted once."""
 
-    def render(self, text, font, seed):
+    def draw(self, text, font, seed):
         if len(drawn) == 270 and text == MANY[570]:
             raise KeyboardInterrupt
         drawn.append(text)
-        return super().render(text, font, seed)
+        return super().draw(text, font, seed)
 
 
 drawn: list[str] = []
@@ -192,7 +192,7 @@ class TestFolder:
         make(1, look=replace(look, seed=8))
         message = refusal(tmp_path)
         assert "shard-00000-of-00003 and" in message
-        assert "are shards of different sets, which differ in seed:" in message
+        assert "are shards of different datasets, which differ in seed:" in message
 
     def test_one_set_cut_twice(self, make, tmp_path):
         for number in range(3):
@@ -236,7 +236,7 @@ class TestMaking:
             shard(1, of=4).exists_matching(tmp_path / "set", facts)
 
     def test_not_into_a_whole_set(self, make_set, tmp_path):
-        with pytest.raises(HanlineError, match="is a whole set"):
+        with pytest.raises(HanlineError, match="is a whole dataset"):
             shard(0).exists_matching(make_set("set", ["가"]), {})
 
 
@@ -251,7 +251,7 @@ class TestPacked:
         return gt
 
     def packed(self, gt, number, output, of=5):
-        return pack(gt, output, 1, Shard(number, of, "shard", ["pack", f"gt={gt}"]))
+        return pack(gt, output, 1, Shard(number, of, "shard", ["pack", f"input={gt}"]))
 
     def test_together_are_the_whole_set(self, gt, tmp_path):
         pack(gt, tmp_path / "whole", 1)
@@ -275,7 +275,9 @@ class TestPacked:
         assert self.packed(gt, 0, tmp_path / "set")
         assert self.packed(gt, 0, tmp_path / "set") is None
         message = refusal(tmp_path / "set")
-        assert message.endswith(f"hanline pack -m gt={gt} output={tmp_path / 'set'} shard=1,2,3,4")
+        assert message.endswith(
+            f"hanline pack -m input={gt} output={tmp_path / 'set'} shard=1,2,3,4"
+        )
 
     def test_not_of_another_list(self, gt, tmp_path):
         self.packed(gt, 0, tmp_path / "set")

@@ -10,7 +10,9 @@ import torch
 
 from hanline import __version__
 from hanline.errors import HanlineError
-from hanline.formats.checkpoint import load_recognizer, load_weights_file
+from hanline.formats.record import FORMAT_VERSION
+from hanline.formats.registry import open_model
+from hanline.formats.torch_file import load_weights_file
 
 
 class Payload:
@@ -40,7 +42,7 @@ def saved(tmp_path):
 
 def refusal(path):
     with pytest.raises(HanlineError) as refused:
-        load_recognizer(path)
+        open_model(path)
     message = str(refused.value)
     assert str(path) in message
     assert len(message) < 1000
@@ -65,7 +67,7 @@ def test_a_checkpoint_brings_back_all_that_it_was(
     ).eval()
     for parameter in recognizer.parameters():
         torch.nn.init.uniform_(parameter, -0.1, 0.1)
-    loaded = load_recognizer(save_checkpoint(recognizer, tmp_path / "a.ckpt"))
+    loaded = open_model(save_checkpoint(recognizer, tmp_path / "a.ckpt"))
     assert loaded.spec == recognizer.spec
     assert loaded.charset.characters == "한글 A·"
     assert not loaded.training
@@ -151,7 +153,7 @@ def test_damage_of_any_kind_is_no_defect(content, saved):
 
 def test_what_is_not_there_is_told(tmp_path):
     for path in (tmp_path / "none.ckpt", tmp_path):
-        assert "there is no checkpoint" in refusal(path)
+        assert "expected a model's file, but there is none" in refusal(path)
 
 
 def test_what_torch_saved_of_something_else_is_no_checkpoint(content, saved):
@@ -167,13 +169,13 @@ def test_what_torch_saved_of_something_else_is_no_checkpoint(content, saved):
         assert "is no checkpoint of Hanline" in refusal(saved(other))
 
 
-def test_dtrbs_weights_are_no_checkpoint_to_read_with(saved):
+def test_dtrbs_weights_cannot_be_read_with_as_they_are(saved):
     state = {
         "module.FeatureExtraction.ConvNet.0.weight": torch.zeros(4, 1, 3, 3),
         "module.Prediction.weight": torch.zeros(37, 8),
         "module.Prediction.bias": torch.zeros(37),
     }
-    assert "does not say what model it is of" in refusal(saved(state))
+    assert "hanline import dtrb" in refusal(saved(state))
 
 
 def changed(content, **spec):
@@ -183,18 +185,65 @@ def changed(content, **spec):
 
 OTHER_SPECS = {
     "no spec": lambda c: c | {"hanline": {"version": "9.9"}},
-    "a part too many": lambda c: changed(c, language_model={}),
     "no image size": lambda c: changed(c, image={"height": 32}),
     "an image size in words": lambda c: changed(
         c, image={"height": "tall", "width": 96, "channels": 1, "keep_ratio": False}
     ),
+    "a truth value for a size": lambda c: changed(
+        c, image={"height": True, "width": 96, "channels": 1, "keep_ratio": False}
+    ),
+    "an image of no width": lambda c: changed(
+        c, image={"height": 32, "width": 0, "channels": 1, "keep_ratio": False}
+    ),
+    "texts without end": lambda c: changed(c, max_label_length=10**9),
     "a charset that is no text": lambda c: changed(c, charset=["가", "나"]),
+    "a stage that is no mapping": lambda c: changed(c, prediction=3),
 }
 
 
 @pytest.mark.parametrize("change", OTHER_SPECS.values(), ids=OTHER_SPECS.keys())
-def test_another_versions_checkpoint_is_told(change, content, saved):
-    assert "whose models this version does not know" in refusal(saved(change(content)))
+def test_what_describes_no_model_is_refused(change, content, saved):
+    assert "describes no model" in refusal(saved(change(content)))
+
+
+def test_a_newer_versions_file_is_told(content, saved):
+    content["hanline"]["format_version"] = FORMAT_VERSION + 1
+    content["hanline"]["recognizer"] = "something else"
+    message = refusal(saved(content))
+    assert f"made by a newer version of Hanline (format {FORMAT_VERSION + 1};" in message
+    assert "update Hanline" in message
+    content["hanline"]["format_version"] = "two"
+    assert "format_version" in refusal(saved(content))
+
+
+def test_unknown_keys_of_a_known_version_are_ignored(content, saved, checkpoint):
+    """A reader that must not ignore a new key is kept away by the format's version."""
+    more = changed(content, license="Apache-2.0")
+    more["hanline"] |= {"thumbnail": [1, 2]}
+    more["hanline"]["recognizer"]["image"] |= {"dpi": 300}
+    assert open_model(saved(more)).spec == open_model(checkpoint).spec
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        torch.empty(3, device="meta"),
+        torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8),
+        torch.eye(3).to_sparse(),
+        torch.ones(3, dtype=torch.complex64),
+    ],
+    ids=["meta", "quantized", "sparse", "complex"],
+)
+def test_tensors_that_are_no_plain_numbers_are_refused(tensor, content, saved):
+    content["state_dict"]["recognizer.prediction.linear.bias"] = tensor
+    message = refusal(saved(content))
+    assert "expected plain numbers" in message or "refused" in message
+
+
+@pytest.mark.parametrize("number", [10**9, 10**30, -(10**9), float("inf"), float("nan")], ids=str)
+def test_numbers_that_no_tensor_of_the_file_has_are_refused(number, content, saved):
+    message = refusal(saved(broken(content, "feature_extraction", channels=[8, 16, number, 32])))
+    assert "cannot be built" in message
 
 
 def broken(content, stage, **numbers):
@@ -216,7 +265,6 @@ BROKEN_SPECS = {
         lambda c: broken(c, "feature_extraction", channels=[-8, 16, 32, 32]),
         "cannot be built",
     ),
-    "no mapping": (lambda c: changed(c, prediction=3), "cannot be built"),
     "repeated characters": (lambda c: changed(c, charset="가가"), "more than once"),
     "no characters": (lambda c: changed(c, charset=""), "empty"),
 }
@@ -225,16 +273,16 @@ BROKEN_SPECS = {
 @pytest.mark.parametrize("change, reason", BROKEN_SPECS.values(), ids=BROKEN_SPECS.keys())
 def test_a_model_that_cannot_be_built_is_told(change, reason, content, saved):
     with pytest.raises(HanlineError, match=reason):
-        load_recognizer(saved(change(content)))
+        open_model(saved(change(content)))
 
 
 def test_weights_of_another_model_are_told(content, saved):
     few = dict(list(content["state_dict"].items())[:3])
-    assert "do not fit the model" in refusal(saved(content | {"state_dict": few}))
-    assert "do not fit the model" in refusal(saved(content | {"state_dict": {}}))
+    assert "do not fit" in refusal(saved(content | {"state_dict": few}))
+    assert "do not fit" in refusal(saved(content | {"state_dict": {}}))
     no_tensors = dict.fromkeys(content["state_dict"], "a weight")
-    assert "do not fit the model" in refusal(saved(content | {"state_dict": no_tensors}))
+    assert "do not fit" in refusal(saved(content | {"state_dict": no_tensors}))
     other_shapes = {k: torch.zeros(3, 3) for k in content["state_dict"]}
-    assert "do not fit the model" in refusal(saved(content | {"state_dict": other_shapes}))
+    assert "do not fit" in refusal(saved(content | {"state_dict": other_shapes}))
     longer = content["hanline"]["recognizer"]["charset"] + "韓"
-    assert "do not fit the model" in refusal(saved(changed(content, charset=longer)))
+    assert "do not fit" in refusal(saved(changed(content, charset=longer)))

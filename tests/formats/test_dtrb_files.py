@@ -8,14 +8,11 @@ from support.dtrb import CASES, HANGUL
 
 from hanline.commands import export, import_weights
 from hanline.errors import HanlineError
-from hanline.formats.checkpoint import load_recognizer
-from hanline.formats.dtrb import (
-    dtrb_state,
-    grid,
-    image_size_of,
-    recognizer_from_dtrb,
-    write_dtrb,
-)
+from hanline.formats.dtrb import Dtrb
+from hanline.formats.dtrb.grid import grid
+from hanline.formats.dtrb.keys import dtrb_state
+from hanline.formats.dtrb.load import image_size_of, recognizer_from_dtrb
+from hanline.formats.registry import open_model
 from hanline.models.recognizer import Recognizer
 from hanline.models.transformation.tps import spline
 from hanline.text.charset import Charset
@@ -28,10 +25,9 @@ def import_config(path, **keys):
     named = {"_target_": "hanline.text.charset.Charset", "characters": keys.pop("characters", "가")}
     return OmegaConf.create(
         {
-            "source": "dtrb",
-            "file": str(path),
+            "format": {"_target_": "hanline.formats.dtrb.Dtrb"},
+            "input": str(path),
             "output": str(path.with_suffix(".ckpt")),
-            "network": "korean_g2",
             "image": NO_SIZE,
             "max_label_length": 10,
             "charset": named,
@@ -41,10 +37,12 @@ def import_config(path, **keys):
     )
 
 
-def export_config(path, **keys):
-    defaults = {"half": False, "int8": False, "dataset": None}
+def export_config(path):
+    format_ = {"_target_": "hanline.formats.dtrb.Dtrb"}
     output = str(path.with_suffix("")) + "_back"
-    return OmegaConf.create({"checkpoint": str(path), "output": output, **defaults, **keys})
+    return OmegaConf.create(
+        {"checkpoint": str(path), "output": output, "dataset": None, "format": format_}
+    )
 
 
 @pytest.fixture
@@ -79,9 +77,7 @@ def test_the_reference_comes_in_and_goes_out(case, tmp_path, capsys):
     torch.save(state, path)
     characters = dtrb.build(case).charset.characters
     import_weights.import_weights(import_config(path, characters=characters))
-    recognizer, images, tolerance = dtrb.as_compared(
-        case, load_recognizer(tmp_path / "theirs.ckpt")
-    )
+    recognizer, images, tolerance = dtrb.as_compared(case, open_model(tmp_path / "theirs.ckpt"))
     expected = dtrb.REFERENCE["cases"][case]
     features = recognizer.features(images)
     if "logits" in expected:
@@ -90,7 +86,7 @@ def test_the_reference_comes_in_and_goes_out(case, tmp_path, capsys):
         scores = recognizer.prediction(features, stop_early=False)
         dtrb.assert_matches(scores, expected["greedy"], tolerance)
 
-    export.export(export_config(tmp_path / "theirs.ckpt", format="dtrb"))
+    export.export(export_config(tmp_path / "theirs.ckpt"))
     back = torch.load(tmp_path / "theirs_back.pth", weights_only=True)
     assert set(back) == set(state)
     for name, tensor in state.items():
@@ -132,7 +128,7 @@ def test_a_width_that_does_not_divide(feature_extraction, tmp_path):
     path = tmp_path / "model.pth"
     torch.save(state, path)
     import_weights.import_weights(import_config(path, characters="가나"))
-    recognizer = load_recognizer(tmp_path / "model.ckpt")
+    recognizer = open_model(tmp_path / "model.ckpt")
     assert recognizer.spec["feature_extraction"]["out_channels"] == 37
     assert recognizer.read(torch.zeros(1, 1, 32, 100, dtype=torch.uint8))[0]
     back = dtrb_state(recognizer)
@@ -156,10 +152,13 @@ def test_the_command_imports_and_exports(dtrb_file, command):
     path = dtrb_file("TPS-ResNet-BiLSTM-CTC", charset="0123456789abcdefghijklmnopqrstuvwxyz")
     done = command("import_weights", "dtrb", str(path), "model=star_net", "charset=dtrb_36")
     assert done.status == 0, done.err
-    assert "tps_resnet_bilstm_ctc, 36 characters, images 32×48 pixels, grey" in done.out
+    assert (
+        "TPS – ResNet – BiLSTM – CTCPrediction, 36 characters, images 32×48 pixels, grey"
+        in done.out
+    )
     again = command("import_weights", "dtrb", str(path), "charset=dtrb_36")
     assert again.status == 1
-    assert "exists already" in again.err
+    assert "expected no such file" in again.err
     done = command("export", f"checkpoint={path.with_suffix('.ckpt')}", "format=dtrb", "output=b")
     assert done.status == 0, done.err
     saved = path.parent / "b"
@@ -230,13 +229,13 @@ def test_a_tensor_too_many_too_few_or_too_large_is_named(recognizer_of, tmp_path
 
 def test_a_model_that_dtrb_has_not_is_not_exported(checkpoint):
     with pytest.raises(HanlineError, match="no feature_extraction Compact"):
-        export.export(export_config(checkpoint, format="dtrb"))
+        export.export(export_config(checkpoint))
 
 
 def test_a_width_that_follows_the_image_is_not_exported(recognizer_of, tmp_path):
     recognizer = recognizer_of("None-VGG-None-CTC", image=(32, None, 1), keep_ratio=True)
     with pytest.raises(HanlineError, match=r"image\.width is null"):
-        write_dtrb(tmp_path / "model.pth", recognizer)
+        Dtrb().save(tmp_path / "model.pth", recognizer, {})
 
 
 @pytest.mark.parametrize("case", CASES[:: len(CASES) // 3])

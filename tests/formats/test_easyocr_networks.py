@@ -11,8 +11,9 @@ from PIL import Image
 from support.dtrb import HANGUL
 
 from hanline.errors import HanlineError
-from hanline.formats.checkpoint import load_recognizer, save_recognizer
-from hanline.formats.easyocr import network_characters, write_easyocr
+from hanline.formats.checkpoint import Checkpoint
+from hanline.formats.easyocr import EasyOCR, network_characters
+from hanline.formats.registry import open_model
 
 OURS = ("compact", "None_VGG_BiLSTM_CTC", "TPS_ResNet_None_CTC", "None_RCNN_BiLSTM_CTC")
 # Run in a process of its own: EasyOCR takes seconds to start. EasyOCR's own classes, with
@@ -41,7 +42,7 @@ for network, module, width, classes in (
     images = torch.sin(0.011 * torch.arange(64 * 200)).reshape(1, 1, 64, 200)
     with torch.no_grad():
         numpy.save(network + ".npy", made(images, None).numpy())
-    sys.argv = ["hanline", "easyocr", network + ".pth", "network=" + network]
+    sys.argv = ["hanline", "easyocr", network + ".pth", "format.network=" + network]
     import_weights.main()
 given = json.load(sys.stdin)
 grey = [numpy.asarray(Image.open(image).convert("L")) for image in given["images"]]
@@ -76,8 +77,8 @@ def place(recognizer_of, make_recognizer, images, tmp_path_factory):
             if name == "compact"
             else recognizer_of(name.replace("_", "-"), image=(32, 96, 1), keep_ratio=True)
         )
-        save_recognizer(place / f"{name}.ckpt", recognizer, {})
-        write_easyocr(place / "network" / f"{name}.pth", recognizer)
+        Checkpoint().save(place / f"{name}.ckpt", recognizer, {})
+        EasyOCR().save(place / "network" / f"{name}.pth", recognizer, {})
     given = {"networks": OURS, "images": sorted(map(str, (place / "images").iterdir()))}
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],
@@ -95,14 +96,14 @@ def place(recognizer_of, make_recognizer, images, tmp_path_factory):
 @pytest.mark.parametrize(
     ("network", "said"),
     [
-        ("korean_g2", "none_vgg_bilstm_ctc, 1008 characters"),
-        ("korean_g1", "none_resnet_bilstm_ctc, 1567 characters"),
+        ("korean_g2", "VGG – BiLSTM – CTCPrediction, 1008 characters"),
+        ("korean_g1", "ResNet – BiLSTM – CTCPrediction, 1567 characters"),
     ],
 )
 def test_its_own_networks_come_in(place, network, said):
     """With the characters of the installed package."""
     assert said in (place / "out").read_text("utf-8")
-    recognizer = load_recognizer(place / f"{network}.ckpt")
+    recognizer = open_model(place / f"{network}.ckpt")
     assert recognizer.spec["image"] == {
         **{"height": 64, "width": 600, "channels": 1},
         "keep_ratio": True,
@@ -115,7 +116,7 @@ def test_its_own_networks_come_in(place, network, said):
 
 @pytest.mark.parametrize("name", OURS)
 def test_it_reads_ours_as_we_do(place, command, tmp_path, name):
-    keys = (f"checkpoint={place / name}.ckpt", f"image_dir={place / 'images'}")
+    keys = (f"checkpoint={place / name}.ckpt", f"input={place / 'images'}")
     done = command("predict", *keys, "precision=32-true")
     assert done.status == 0, done.err
     lines = (tmp_path / "readings.jsonl").read_text("utf-8").splitlines()
@@ -135,13 +136,13 @@ def test_it_reads_ours_as_we_do(place, command, tmp_path, name):
 def test_what_easyocr_cannot_carry(recognizer_of, tmp_path, case, image, keep_ratio, reason):
     recognizer = recognizer_of(case, image=image, keep_ratio=keep_ratio)
     with pytest.raises(HanlineError, match=reason):
-        write_easyocr(tmp_path / "network.pth", recognizer)
+        EasyOCR().save(tmp_path / "network.pth", recognizer, {})
 
 
 def test_a_name_that_python_cannot_import(recognizer_of, tmp_path):
     recognizer = recognizer_of("None-VGG-None-CTC", keep_ratio=True)
     with pytest.raises(HanlineError, match="no name of a Python module"):
-        write_easyocr(tmp_path / "best-1.pth", recognizer)
+        EasyOCR().save(tmp_path / "best-1.pth", recognizer, {})
 
 
 def test_without_the_package_it_is_told_how_to_go_on(monkeypatch):

@@ -15,18 +15,12 @@ from support.dtrb import CASES, HANGUL
 from torch import nn
 
 from hanline.errors import HanlineError
-from hanline.formats.checkpoint import load_recognizer, save_recognizer
-from hanline.formats.onnx import (
-    DECODE,
-    GRAPHS,
-    METADATA,
-    OUTPUTS,
-    Graph,
-    OnnxRecognizer,
-    trace,
-    write_onnx,
-)
-from hanline.quantization.onnx_int8 import compare_speed
+from hanline.formats.checkpoint import Checkpoint
+from hanline.formats.onnx import METADATA, Onnx
+from hanline.formats.onnx.export import OUTPUTS, Graph, trace
+from hanline.formats.onnx.runtime import OnnxRecognizer, decode
+from hanline.formats.registry import open_model
+from hanline.inference.trade_off import trade_off
 
 IMAGES = 100
 HEADS = ("None-CTC", "None-Attn", "BiLSTM-CTC", "BiLSTM-Attn")
@@ -54,7 +48,10 @@ class Four(nn.Module):
     def forward(self, images):
         features = self.ctc.recognizer.features(images)
         both = torch.cat([features, self.bilstm.recognizer.sequence_modeling(features)])
-        return (*self.ctc.head(both), *self.attention.head(both))
+        return (
+            *self.ctc.recognizer.prediction.best_classes(both),
+            *self.attention.recognizer.prediction.best_classes(both),
+        )
 
 
 @pytest.fixture(scope="module")
@@ -86,13 +83,13 @@ def reader_of(recognizer_of, tmp_path_factory):
         stages = case.split("-")
         recognizers, session = export("-".join(stages[:2]))
         recognizer = recognizers[HEADS.index("-".join(stages[2:]))]
-        decoding = GRAPHS[type(recognizer.prediction)].decoding
+        decoding = recognizer.prediction.decoding
         names = [f"{stages[3]} {output}" for output in OUTPUTS]
 
         def read(images):
             rows = slice(len(images)) if stages[2] == "None" else slice(len(images), None)
             outputs = [o[rows] for o in session.run(names, {"images": images.numpy()})]
-            return DECODE[decoding["kind"]](*outputs, decoding, HANGUL)
+            return decode(*outputs, decoding, HANGUL)
 
         return recognizer, read
 
@@ -130,7 +127,7 @@ def onnx_of(recognizer_of, tmp_path_factory):
         image = (32, 48, 3) if case.startswith("TPS") else (32, None, 1)
         recognizer = recognizer_of(case, image=image, keep_ratio=True)
         path = tmp_path_factory.mktemp(case) / "model.onnx"
-        write_onnx(path, recognizer, {"steps": 7})
+        Onnx().save(path, recognizer, {"steps": 7})
         return recognizer, path
 
     return export
@@ -161,7 +158,7 @@ def test_the_metadata_says_all_that_a_reader_needs(onnx_of):
     record = json.loads(entries[METADATA])
     assert record["charset"] == recognizer.charset.characters
     assert record["image"] == {"height": 32, "width": 48, "channels": 3, "keep_ratio": True}
-    assert record["decoding"] == {"kind": "ctc", "blank": 0, "special_classes": 1}
+    assert record["decoding"] == {"kind": "ctc", "blank": 0, "first_character": 1}
     assert record["history"] == {"steps": 7}
 
 
@@ -169,14 +166,14 @@ def test_the_metadata_says_all_that_a_reader_needs(onnx_of):
 def exported(checkpoint, tmp_path_factory):
     """What reads ten words, as ONNX."""
     path = tmp_path_factory.mktemp("exported") / "words.onnx"
-    write_onnx(path, load_recognizer(checkpoint), {})
+    Onnx().save(path, open_model(checkpoint), {})
     return path
 
 
 def test_predict_and_evaluate_take_the_file(exported, checkpoint, folder, command, tmp_path):
     readings = []
     for file in (checkpoint, exported):
-        done = command("predict", f"checkpoint={file}", f"image_dir={folder}", "precision=32-true")
+        done = command("predict", f"checkpoint={file}", f"input={folder}", "precision=32-true")
         assert done.status == 0, done.err
         assert "accuracy 100.00 %" in done.out
         lines = (tmp_path / "readings.jsonl").read_text("utf-8").splitlines()
@@ -184,35 +181,44 @@ def test_predict_and_evaluate_take_the_file(exported, checkpoint, folder, comman
     for theirs, ours in zip(*readings, strict=True):
         assert ours["text"] == theirs["text"]
         assert abs(ours["confidence"] - theirs["confidence"]) < 1e-3
-    done = command("evaluate", f"checkpoint={exported}", f"dataset={folder}")
+    done = command("evaluate", f"checkpoint={exported}", f"input={folder}")
     assert "accuracy 100.00 %" in done.out
 
 
 def test_export_with_8_bit_weights_tells_what_it_costs(checkpoint, folder, command, tmp_path):
-    arguments = [f"checkpoint={checkpoint}", "format=onnx", "output=small", "int8=true"]
+    arguments = [f"checkpoint={checkpoint}", "format=onnx", "output=small", "format.int8=true"]
     without = command("export", *arguments)
     assert without.status == 1
     assert "dataset" in without.err
     done = command("export", *arguments, f"dataset={folder}")
     assert done.status == 0, done.err
-    assert "32-bit weights: 10 samples: accuracy 100.00 %" in done.out
-    assert "8-bit weights: 10 samples: accuracy" in done.out
-    assert "images a second" in done.out
+    assert "small.onnx: 10 samples: accuracy 100.00 %" in done.out
+    assert "small.int8.onnx: 10 samples: accuracy" in done.out
+    assert "images per second" in done.out
     card = (tmp_path / "small.onnx.md").read_text("utf-8")
-    assert "8-bit weights: 10 samples" in card
-    done = command("predict", "checkpoint=small.int8.onnx", f"image_dir={folder}")
+    assert "small.int8.onnx: 10 samples" in card
+    done = command("predict", "checkpoint=small.int8.onnx", f"input={folder}")
     assert done.status == 0, done.err
 
 
-def test_the_speed_of_lines_of_any_width(onnx_of, images, tmp_path):
-    _, path = onnx_of("None-VGG-None-Attn")
-    files = [tmp_path / f"{i}.png" for i in range(3)]
-    for file, width in zip(files, (40, 200, 300), strict=True):
-        Image.fromarray(images(1, 1, 32, width)[0, 0].numpy()).save(file)
-    speed = compare_speed(path, path, [*files, tmp_path / "missing.png"])
-    assert speed.before > 0
-    with pytest.raises(HanlineError, match="no image"):
-        compare_speed(path, path, [tmp_path / "missing.png"])
+def test_files_of_one_model_are_compared_on_lines_of_any_width(onnx_of, images, tmp_path):
+    recognizer, path = onnx_of("None-VGG-None-Attn")
+    (path.parent / "unreadable.onnx").write_bytes(b"")
+    rows = []
+    for i, width in enumerate((40, 200, 300)):
+        Image.fromarray(images(1, 1, 32, width)[0, 0].numpy()).save(tmp_path / f"{i}.png")
+        rows.append(f"{i}.png\t각\n")
+    (tmp_path / "gt.txt").write_text("".join(rows), encoding="utf-8")
+    Checkpoint().save(tmp_path / "model.ckpt", recognizer, {})
+    files = [tmp_path / "model.ckpt", path, path.parent / "unreadable.onnx"]
+    first, second = trade_off(files, tmp_path)
+    assert first.startswith("model.ckpt (")
+    assert second.startswith("model.onnx: 3 samples: accuracy")
+    assert "images per second" in second
+    for i in range(3):
+        (tmp_path / f"{i}.png").unlink()
+    with pytest.raises(HanlineError, match="can be read"):
+        trade_off(files, tmp_path)
 
 
 def test_what_onnxruntime_cannot_do_is_told(exported, images):
@@ -248,13 +254,13 @@ def test_the_program_in_the_docs_reads_without_torch(
     assert "torch" not in program
     assert len(program.splitlines()) <= 35
     recognizer, path = onnx_of(case)
-    save_recognizer(tmp_path / "model.ckpt", recognizer, {})
+    Checkpoint().save(tmp_path / "model.ckpt", recognizer, {})
     pixels = images(1, recognizer.spec["image"]["channels"], 50, width)[0]
     Image.fromarray(pixels.permute(1, 2, 0).squeeze(2).numpy()).save(tmp_path / "image.png")
     (tmp_path / "read.py").write_text(program, encoding="utf-8")
     done = process("read.py", path, "image.png")
     assert done.status == 0, done.err
-    keys = ("checkpoint=model.ckpt", "image_dir=image.png", "precision=32-true", "deskew=false")
+    keys = ("checkpoint=model.ckpt", "input=image.png", "precision=32-true", "deskew=false")
     assert command("predict", *keys).status == 0
     reading = json.loads((tmp_path / "readings.jsonl").read_text("utf-8"))
     text, _, confidence = done.out.rstrip("\n").rpartition(" ")

@@ -1,5 +1,6 @@
 """Files that are malicious, damaged or of others are refused, and nothing in them runs."""
 
+import re
 import struct
 import zipfile
 from pathlib import Path
@@ -9,10 +10,10 @@ import torch
 from PIL import Image
 
 from hanline.errors import HanlineError
-from hanline.formats.checkpoint import save_recognizer
-from hanline.formats.dtrb import dtrb_state
-from hanline.formats.registry import open_recognizer, open_weights
-from hanline.formats.safetensors_file import write_safetensors
+from hanline.formats.checkpoint import Checkpoint
+from hanline.formats.dtrb.keys import dtrb_state
+from hanline.formats.registry import load_model, open_model
+from hanline.formats.safetensors import Safetensors
 
 DTRB = ("import_weights", "dtrb")
 
@@ -42,7 +43,7 @@ def refused(command, tmp_path):
         assert str(path) in done.err
         assert not path.with_suffix(".ckpt").exists()
         with pytest.raises(HanlineError):
-            open_weights(path)
+            load_model(path)
         return done.err
 
     return run
@@ -103,15 +104,15 @@ def test_files_of_others(refused, tmp_path):
 
 def test_a_checkpoint_of_hanline_is_told_apart(recognizer_of, tmp_path, command):
     path = tmp_path / "model.pth"
-    save_recognizer(path, recognizer_of("None-VGG-None-CTC"), {})
+    Checkpoint().save(path, recognizer_of("None-VGG-None-CTC"), {})
     done = command(*DTRB, str(path), "charset=dtrb_36")
     assert done.status == 1
-    assert "nothing to import" in done.err
+    assert "it has hanline, state_dict" in done.err
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [("predict", "image_dir=a.png"), ("evaluate", "dataset=."), ("export", "format=onnx")],
+    [("predict", "input=a.png"), ("evaluate", "input=."), ("export", "format=onnx")],
 )
 def test_a_model_of_others_must_be_imported(state, command, tmp_path, arguments):
     torch.save(state, tmp_path / "model.pth")
@@ -126,37 +127,41 @@ def test_a_checkpoint_with_nan_is_not_read_with(recognizer_of, tmp_path):
     recognizer = recognizer_of("None-VGG-None-CTC")
     recognizer.prediction.linear.bias.data[0] = float("nan")
     path = tmp_path / "model.ckpt"
-    save_recognizer(path, recognizer, {})
+    Checkpoint().save(path, recognizer, {})
     with pytest.raises(HanlineError, match=r"prediction\.linear\.bias .* not finite"):
-        open_recognizer(path)
+        open_model(path)
 
 
 def test_damaged_safetensors(recognizer_of, tmp_path):
     path = tmp_path / "model.safetensors"
-    with pytest.raises(HanlineError, match="there is no"):
-        open_recognizer(path)
-    write_safetensors(path, recognizer_of("None-VGG-None-CTC"), {}, half=False)
+    with pytest.raises(HanlineError, match="there is none"):
+        open_model(path)
+    Safetensors().save(path, recognizer_of("None-VGG-None-CTC"), {})
     whole = path.read_bytes()
     # A header of 10^18 bytes, then half a file, then another model's config.
     for damaged in (struct.pack("<Q", 10**18) + whole[8:], whole[: len(whole) // 2]):
         path.write_bytes(damaged)
         with pytest.raises(HanlineError, match="damaged"):
-            open_recognizer(path)
+            open_model(path)
     path.write_bytes(whole)
-    open_recognizer(path)
+    open_model(path)
     config = path.with_suffix(".json")
-    config.write_text(config.read_text("utf-8").replace("각", "", 1), encoding="utf-8")
+    edited = config.read_text("utf-8").replace("각", "", 1)
+    config.write_text(edited, encoding="utf-8")
+    with pytest.raises(HanlineError, match="if you have edited it, delete the line sha256"):
+        open_model(path)
+    config.write_text(re.sub(r',\s*"sha256": "\w+"', "", edited), encoding="utf-8")
     with pytest.raises(HanlineError, match="do not fit"):
-        open_recognizer(path)
+        open_model(path)
     config.write_text("{", encoding="utf-8")
     with pytest.raises(HanlineError, match="damaged"):
-        open_recognizer(path)
+        open_model(path)
 
 
 def test_damaged_onnx(tmp_path):
     path = tmp_path / "model.onnx"
-    with pytest.raises(HanlineError, match="there is no model"):
-        open_recognizer(path)
+    with pytest.raises(HanlineError, match="there is none"):
+        open_model(path)
     path.write_bytes(b"\x08\x0anothing of the kind")
     with pytest.raises(HanlineError, match="no ONNX model"):
-        open_recognizer(path)
+        open_model(path)

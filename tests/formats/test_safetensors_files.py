@@ -6,52 +6,54 @@ import pytest
 import torch
 from support.dtrb import HANGUL
 
-from hanline.formats.checkpoint import load_recognizer, load_weights_file, save_recognizer
-from hanline.formats.model_card import history_of, model_card
-from hanline.formats.safetensors_file import load_safetensors
+from hanline.formats.checkpoint import Checkpoint, model_of
+from hanline.formats.model_card import model_card
+from hanline.formats.registry import load_model, open_model
+from hanline.formats.torch_file import load_weights_file
 from hanline.training.weight_transfer import finetune_from
 
 
 def test_there_and_back(recognizer_of, command, tmp_path):
     recognizer = recognizer_of("TPS-ResNet-BiLSTM-Attn")
-    save_recognizer(tmp_path / "model.ckpt", recognizer, {"steps": 7})
+    Checkpoint().save(tmp_path / "model.ckpt", recognizer, {"steps": 7})
     done = command("export", "checkpoint=model.ckpt", "format=safetensors", "output=out/model")
     assert done.status == 0, done.err
     record = json.loads((tmp_path / "out" / "model.json").read_text("utf-8"))
     assert record["recognizer"] == recognizer.spec
     done = command("import_weights", "safetensors", "out/model.safetensors")
     assert done.status == 0, done.err
-    back = load_recognizer(tmp_path / "out" / "model.ckpt")
+    back = open_model(tmp_path / "out" / "model.ckpt")
     assert back.spec == recognizer.spec
     for name, tensor in recognizer.state_dict().items():
         assert torch.equal(back.state_dict()[name], tensor)
-    content = load_weights_file(tmp_path / "out" / "model.ckpt")
-    assert history_of(content, tmp_path / "out" / "model.ckpt") == {"steps": 7}
+    assert load_model(tmp_path / "out" / "model.ckpt").history == {"steps": 7}
     assert finetune_from(recognizer, tmp_path / "out" / "model.safetensors") == []
 
 
 def test_in_half_the_bytes(recognizer_of, command, tmp_path, images):
     recognizer = recognizer_of("None-VGG-BiLSTM-CTC")
-    save_recognizer(tmp_path / "model.ckpt", recognizer, {})
+    Checkpoint().save(tmp_path / "model.ckpt", recognizer, {})
     sizes = []
     for half in ("false", "true"):
-        done = command("export", "checkpoint=model.ckpt", "format=safetensors", f"half={half}")
+        done = command(
+            "export", "checkpoint=model.ckpt", "format=safetensors", f"format.half={half}"
+        )
         assert done.status == 0, done.err
         sizes.append((tmp_path / "model.safetensors").stat().st_size)
     assert sizes[1] == pytest.approx(sizes[0] / 2, rel=0.05)
-    back = load_safetensors(tmp_path / "model.safetensors")
+    back = open_model(tmp_path / "model.safetensors")
     assert {tensor.dtype for tensor in back.parameters()} == {torch.float32}
     pictures = images(20, 1, 32, 48)
     assert back.read(pictures)[0] == recognizer.eval().read(pictures)[0]
-    done = command("export", "checkpoint=model.ckpt", "format=onnx", "half=true")
+    done = command("export", "checkpoint=model.ckpt", "format=onnx", "format.half=true")
     assert done.status == 1
-    assert "half is for format=safetensors" in done.err
+    assert "no key 'format.half'" in done.err
 
 
 def test_predict_takes_the_file(checkpoint, picture, words, command, tmp_path):
     picture(words[4]).save(tmp_path / "image.png")
     command("export", f"checkpoint={checkpoint}", "format=safetensors", "output=model")
-    done = command("predict", "checkpoint=model.safetensors", "image_dir=image.png")
+    done = command("predict", "checkpoint=model.safetensors", "input=image.png")
     assert words[4] in done.out
 
 
@@ -68,7 +70,7 @@ def test_every_export_writes_a_card(recognizer_of, command, tmp_path, what, read
     recognizer = recognizer_of("None-VGG-None-CTC", keep_ratio=True)
     history = {"version": "0.0.9", "steps": 1234, "figures": {"accuracy": 98.7}}
     history["training"] = {"corpus": {"files": ["news.txt"]}}
-    save_recognizer(tmp_path / "model.ckpt", recognizer, history)
+    Checkpoint().save(tmp_path / "model.ckpt", recognizer, history)
     done = command("export", "checkpoint=model.ckpt", f"format={what}")
     assert done.status == 0, done.err
     (card,) = tmp_path.glob("model.*.md")
@@ -86,10 +88,10 @@ def test_a_run_tells_its_steps_figures_and_data(checkpoint, tmp_path):
     content["callbacks"] = {"Best": best | {"best_model_path": "run/best.ckpt"}}
     config = "data: {train_dir: sets}\nfinetune_from: old.ckpt\ncorpus: null\nseed: 3\n"
     (tmp_path / "config.yaml").write_text(config, encoding="utf-8")
-    history = history_of(content, tmp_path / "best.ckpt")
-    assert history["figures"] == {"accuracy": 91.5}
+    history = model_of(content, tmp_path / "best.ckpt").history
+    assert history["metrics"] == {"accuracy": 91.5}
     assert history["training"] == {"finetune_from": "old.ckpt", "data": {"train_dir": "sets"}}
-    spec = load_recognizer(checkpoint).spec
+    spec = open_model(checkpoint).spec
     assert "sets" in model_card("best", "a test", spec, history)
     spec["image"] |= {"width": None, "keep_ratio": True}
     assert "32 pixels high, as wide as their text" in model_card("best", "a test", spec, history)

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from hanline.errors import HanlineError
-from hanline.formats.checkpoint import load_recognizer
+from hanline.formats.registry import open_model
 from hanline.inference.reader import Reader, Reading, image_files, natural_key
 from hanline.raster import NO_IMAGE
 
@@ -230,7 +230,7 @@ def test_the_checkpoints_own_size_colours_and_characters_are_used(
 
 
 def test_a_recogniser_reads_in_evaluation(checkpoint):
-    recognizer = load_recognizer(checkpoint).train()
+    recognizer = open_model(checkpoint).train()
     Reader(recognizer, "cpu")
     assert not any(module.training for module in recognizer.modules())
 

@@ -10,9 +10,9 @@ from PIL import Image
 
 import hanline
 from hanline.cli.hydra_app import CONF
-from hanline.formats.registry import SHIPPED, model_file
 from hanline.metrics.comparison import Comparison
 from hanline.metrics.punctuation import fold_punctuation
+from hanline.pretrained import SHIPPED, model_path
 from hanline.text.charset import named_charset
 
 TEXTS = [
@@ -42,13 +42,13 @@ def lines():
 
 
 def test_it_is_small_and_knows_itself():
-    assert model_file(SHIPPED).stat().st_size <= 12_000_000
+    assert model_path(SHIPPED).stat().st_size <= 12_000_000
     reader = hanline.Reader(device="cpu")
     assert reader.image_format.width is None
     assert reader.recognizer.ranges, "it cannot be read with in 8 bits"
     assert reader.recognizer.spec["charset"] == named_charset("korean").characters
     for suffix in (".json", ".safetensors.md"):
-        assert model_file(SHIPPED).with_suffix(suffix).is_file()
+        assert model_path(SHIPPED).with_suffix(suffix).is_file()
 
 
 def test_it_reads_headlines(reader, lines):
@@ -93,6 +93,6 @@ def test_a_file_an_array_and_a_list(reader, lines, tmp_path):
 
 def test_predict_takes_it_by_itself(command, lines, tmp_path):
     lines[3].save(tmp_path / "line.png")
-    done = command("predict", "image_dir=line.png")
+    done = command("predict", "input=line.png")
     assert done.status == 0, done.err
     assert TEXTS[3] in done.out

@@ -9,7 +9,8 @@ from torch import nn
 from hanline import Reader
 from hanline.data.image_folder import read_gt
 from hanline.errors import HanlineError
-from hanline.formats.safetensors_file import load_safetensors, write_safetensors
+from hanline.formats.registry import open_model
+from hanline.formats.safetensors import Safetensors
 from hanline.models.feature_extraction.compact import Residual
 from hanline.models.feature_extraction.resnet import ResidualBlock, convolution, residual_blocks
 from hanline.models.precision import best_precision
@@ -27,7 +28,7 @@ def eight_bit_file(recognizer_of, images, tmp_path):
     """A file with bounds, of a recogniser with pooling, residuals and an LSTM."""
     recognizer = recognizer_of("None-ResNet-BiLSTM-CTC").eval()
     recognizer.ranges = calibrate(recognizer, [images(8, 1, 32, 48)])
-    write_safetensors(tmp_path / "model.safetensors", recognizer, {}, half=False)
+    Safetensors().save(tmp_path / "model.safetensors", recognizer, {})
     return tmp_path / "model.safetensors"
 
 
@@ -152,7 +153,7 @@ def test_bounds_heed_rare_values_little(recognizer_of, images):
 
 
 def test_the_file_keeps_the_bounds(eight_bit_file, images):
-    back = load_safetensors(eight_bit_file)
+    back = open_model(eight_bit_file)
     assert back.ranges
     texts, _ = quantize(back).read(images(4, 1, 32, 48))
     assert len(texts) == 4
@@ -167,11 +168,11 @@ def test_damaged_bounds_are_told(damage, eight_bit_file):
     record = json.loads(config.read_text("utf-8"))
     config.write_text(json.dumps(record | {"ranges": damage}), encoding="utf-8")
     with pytest.raises(HanlineError, match=r"model\.json is damaged: its ranges"):
-        load_safetensors(eight_bit_file)
+        open_model(eight_bit_file)
 
 
 def test_bounds_of_another_model_are_told(eight_bit_file):
-    recognizer = load_safetensors(eight_bit_file)
+    recognizer = open_model(eight_bit_file)
     recognizer.ranges = {"images": (-1.0, 1.0)}
     with pytest.raises(HanlineError, match=r"lack .*another model"):
         quantize(recognizer)
@@ -185,13 +186,19 @@ def test_bounds_that_do_not_fit_leave_other_precisions(eight_bit_file, images, c
         Reader(eight_bit_file, "cpu", precision="int8")
     pictures = [picture[0].numpy() for picture in images(3, 1, 32, 48)]
     reader = Reader(eight_bit_file, "cpu")
-    assert "which hanline export int8=true mends: the ranges for 8 bits lack" in caplog.text
+    assert "not reading in 8 bits" in caplog.text
+    assert "the ranges for 8 bits lack" in caplog.text
     expected = Reader(eight_bit_file, "cpu", precision=best_precision("cpu")[0])
     assert reader.read(pictures) == expected.read(pictures)
 
 
 def test_export_tells_what_it_costs_and_predict_takes_it(checkpoint, folder, command, tmp_path):
-    arguments = [f"checkpoint={checkpoint}", "format=safetensors", "output=small", "int8=true"]
+    arguments = [
+        f"checkpoint={checkpoint}",
+        "format=safetensors",
+        "output=small",
+        "format.int8=true",
+    ]
     without = command("export", *arguments)
     assert without.status == 1
     assert "dataset" in without.err
@@ -200,7 +207,7 @@ def test_export_tells_what_it_costs_and_predict_takes_it(checkpoint, folder, com
     assert "precision=32-true: 10 samples: accuracy 100.00 %" in done.out
     assert "precision=int8: 10 samples: accuracy" in done.out
     assert "precision=int8: 10 samples" in (tmp_path / "small.safetensors.md").read_text("utf-8")
-    done = command("predict", "checkpoint=small.safetensors", f"image_dir={folder}")
+    done = command("predict", "checkpoint=small.safetensors", f"input={folder}")
     assert "accuracy 100.00 %" in done.out
     rows = list(read_gt(folder / "gt.txt"))
     reader = Reader(tmp_path / "small.safetensors", "cpu", precision="int8")
@@ -208,7 +215,7 @@ def test_export_tells_what_it_costs_and_predict_takes_it(checkpoint, folder, com
 
 
 def test_what_cannot_be_is_refused(checkpoint, recognizer_of, folder, images, command):
-    done = command("predict", f"checkpoint={checkpoint}", f"image_dir={folder}", "precision=int8")
+    done = command("predict", f"checkpoint={checkpoint}", f"input={folder}", "precision=int8")
     assert done.status == 1
     assert "hanline export" in done.err
     for case, why in (("None-VGG-None-Attn", "not ctc"), ("TPS-VGG-None-CTC", "is learnt")):

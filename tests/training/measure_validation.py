@@ -13,13 +13,13 @@ import pytorch_lightning as pl
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from hanline.formats.checkpoint import load_recognizer
+from hanline.formats.registry import open_model
 from hanline.training.module import RecognizerModule
 
 
 def main() -> None:
     config = OmegaConf.load(sys.argv[1])
-    recognizer = load_recognizer(Path(sys.argv[2]))
+    recognizer = open_model(Path(sys.argv[2]))
     module = RecognizerModule(recognizer, optimizer=None, scheduler=None)
     data = instantiate(
         config.data,

@@ -15,7 +15,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from hanline.data.lmdb_store import LMDBWriter
+from hanline.data.lmdb_writer import LMDBWriter
 from hanline.training.module import finite
 from hanline.training.parameter_groups import parameter_groups
 from hanline.training.resume import CHANGEABLE
@@ -345,7 +345,7 @@ def test_a_data_worker_that_is_killed_is_a_message_and_the_state_is_saved(
     ended = run_in_a_process(process, kill, "data.num_workers=1", "trainer.max_steps=400")
     assert ended.status == 1
     message = ended.err.splitlines()[-1]
-    assert re.match(r"error: data worker \d+ is killed by signal: Killed: expected", message)
+    assert re.match(r"error: data worker \d+ (is killed|exited unexpectedly).*: expected", message)
     assert f"To go on: hanline train resume={run_dir / 'last.ckpt'}" in message
     assert "Traceback" not in ended.err
     assert load(run_dir / "last.ckpt")["global_step"] >= 3
@@ -355,7 +355,9 @@ def test_a_process_that_is_killed_ends_the_run_with_a_message(process: Any, run_
     kill = "+callbacks.kill={_target_: stopping.KillAt, batch: 3, which: rank}"
     ended = run_in_a_process(process, kill, "trainer.devices=2", "trainer.max_steps=400")
     assert ended.status == 1, ended.err
-    assert "error: SIGKILL ended the process of device 1" in ended.err
+    # Whichever comes first: the look at the process, or the connection to it that breaks.
+    gone = "error: (SIGKILL ended the process of device 1|another process of this run has ended)"
+    assert re.search(gone, ended.err)
     assert f"To go on: hanline train resume={run_dir / 'last.ckpt'}" in ended.err
     assert "Traceback" not in ended.err
 

@@ -143,8 +143,9 @@ class NaverSectionSpider(HeadlineSpider):
 
     def _next(self, document: Selector, page: Page, response: Response) -> dict[str, Any] | None:
         latest = document.css("div.section_latest_article._CONTENT_LIST")
-        more = latest.attrib.get("data-has-next")
-        cursor = latest.attrib.get("data-cursor")
+        # Each by its name: lxml refuses to list attributes if one has a control character.
+        more = latest.css("::attr(data-has-next)").get()
+        cursor = latest.css("::attr(data-cursor)").get()
         if more == "false" or (self._pages and page.number >= int(self._pages)):
             return None
         if more != "true" or not cursor:

@@ -6,24 +6,18 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from hanline.cli.hydra_app import run
-from hanline.commands.reading import make_reader
+from hanline.commands.reading import ReaderSettings, make_reader
 from hanline.errors import HanlineError
 from hanline.inference.evaluation import as_json, evaluate, print_evaluation
-from hanline.models.precision import ReadingPrecision
 from hanline.system import files as system_files
 
 
 @dataclass
-class Settings:
+class Settings(ReaderSettings):
     """The keys of ``conf/evaluate.yaml``."""
 
-    dataset: str
-    checkpoint: str
-    output_dir: str
-    batch_size: int
-    device: str
-    precision: ReadingPrecision
-    deskew: bool
+    input: str
+    output: str
     lowercase: bool
     confusions: int
 
@@ -36,9 +30,9 @@ def main() -> None:
 def evaluate_and_report(config: DictConfig) -> None:
     """Evaluate, print the figures, and write all of them to ``evaluation.json``."""
     reader = make_reader(config)
-    evaluation = evaluate(reader, Path(config.dataset), config.lowercase)
+    evaluation = evaluate(reader, Path(config.input), config.lowercase)
     print_evaluation(evaluation, config.confusions)
-    output = Path(config.output_dir) / "evaluation.json"
+    output = Path(config.output) / "evaluation.json"
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         system_files.write_text(output, as_json(evaluation))

@@ -8,7 +8,7 @@ import sys
 from hanline.cli.command_line import arguments
 from hanline.cli.hydra_app import fail
 from hanline.errors import HanlineError
-from hanline.formats.dtrb_cli import SCRIPTS, Translation, translate
+from hanline.formats.dtrb.cli import SCRIPTS, Translation, translate
 from hanline.system import files as system_files
 
 USAGE = f"""hanline from-dtrb: prints or runs the command that equals one of DTRB's.

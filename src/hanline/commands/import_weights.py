@@ -1,38 +1,25 @@
-"""``hanline import``: makes a checkpoint of another project's weights."""
+"""``hanline import``: makes a checkpoint of a model in another format."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from hanline.cli.command_line import arguments
 from hanline.cli.hydra_app import plain, run
 from hanline.errors import HanlineError
-from hanline.formats.checkpoint import checked_tensors, load_weights_file, save_recognizer
-from hanline.formats.dtrb import (
-    architecture,
-    image_size_of,
-    is_dtrb_state,
-    recognizer_from_dtrb,
-    refuse_other_architecture,
-)
-from hanline.formats.easyocr import IMAGE_HEIGHT, IMAGE_WIDTH, network_characters
-from hanline.formats.model_card import image_size
-from hanline.formats.safetensors_file import read_safetensors, recognizer_of
-from hanline.models.recognizer import Recognizer
-from hanline.text.charset import Charset
-from hanline.training.module import CHECKPOINT_KEY
-
-DTRB_SIZE = (32, 100)
-Source = Literal["dtrb", "easyocr", "safetensors"]
+from hanline.formats.base import Description, Format
+from hanline.formats.checkpoint import Checkpoint
+from hanline.formats.model_card import architecture, image_size
+from hanline.formats.record import build
+from hanline.formats.registry import all_formats, format_of, register_configs, save_model
 
 
 @dataclass
 class ImageSize:
-    """What the tensors do not tell of the images."""
+    """The images of a file that does not say them."""
 
     height: int | None
     width: int | None
@@ -43,88 +30,54 @@ class ImageSize:
 class Settings:
     """The keys of ``conf/import.yaml`` that belong to no group."""
 
-    source: Source
-    file: str
+    input: str
     output: str | None
-    network: str
     image: ImageSize
-    max_label_length: int
+    max_label_length: int | None
 
 
 def main() -> None:
-    """Compose the configuration and import; the first two words may stand without their keys."""
-    run("import", Settings, import_weights, positional=("source", "file"))
+    """Compose the configuration and import; format and file may stand without their keys."""
+    words = arguments()
+    positional = ["format", "input"] if words and words[0] in all_formats() else ["input"]
+    register_configs()
+    run("import", Settings, import_weights, positional=positional)
 
 
 def import_weights(config: DictConfig) -> None:
-    """Read the file, and write the checkpoint."""
-    file = Path(config.file)
-    output = Path(config.output) if config.output else file.with_suffix(".ckpt")
-    if output.exists():
-        raise HanlineError(f"{output} exists already: give another, as in output=imported.ckpt")
-    if config.source == "safetensors":
-        stored = read_safetensors(file)
-        recognizer, history = recognizer_of(stored, file), stored.history
-    else:
-        recognizer = foreign_recognizer(config, file)
-        whose = "EasyOCR" if config.source == "easyocr" else "DTRB"
-        history = {"imported_from": f"{file.name} of {whose}"}
-    save_recognizer(output, recognizer, history)
-    image = recognizer.spec["image"]
-    print(
-        f"written: {output} ({_title(recognizer)}, {len(recognizer.charset)} characters, images "
-        f"{image_size(image)}, {'grey' if image['channels'] == 1 else 'RGB'})"
-    )
-
-
-def foreign_recognizer(config: DictConfig, file: Path) -> Recognizer:
-    """The recogniser in a file of DTRB or EasyOCR.
+    """Read the file, and write the checkpoint.
 
     Raises:
-        HanlineError: the file is none, or something in it does not fit.
+        HanlineError: the file is damaged or does not fit, or the checkpoint cannot be written.
     """
-    content = load_weights_file(file)
-    if CHECKPOINT_KEY in content:
-        raise HanlineError(f"{file} is a checkpoint of Hanline: there is nothing to import")
-    if not is_dtrb_state(content):
-        has = ", ".join(str(key) for key in list(content)[:3]) or "nothing"
-        raise HanlineError(
-            f"{file} is no model of DTRB or EasyOCR: it has {has} …, and no tensor "
-            "FeatureExtraction.ConvNet…"
-        )
-    tensors = checked_tensors(content, file)
-    if config.get("model"):
-        refuse_other_architecture(tensors, plain(config.model), _said_of_the_model(), file)
-    charset: Charset | None = instantiate(config.charset) if config.get("charset") else None
-    if charset is None and config.source == "easyocr":
-        charset = Charset(network_characters(config.network))
-    return recognizer_from_dtrb(
-        tensors, charset, _image(config, tensors), config.max_label_length, file
+    path = Path(config.input)
+    output = Path(config.output) if config.output else path.with_suffix(".ckpt")
+    if output.exists():
+        raise HanlineError(f"output={output}: expected no such file. Give another output=")
+    read_as: Format = instantiate(config.format) if config.get("format") else format_of(path)
+    said = Description(
+        charset=instantiate(config.charset) if config.get("charset") else None,
+        image=plain(config.image),
+        max_label_length=config.max_label_length,
+        stages=plain(config.model) if config.get("model") else None,
+        explicit=_explicit() if config.get("model") else frozenset(),
+    )
+    file = read_as.complete(read_as.load(path), said, path)
+    assert file.spec is not None
+    recognizer = build(file.spec, file.state, file.extras, path)
+    save_model(Checkpoint(), output, recognizer, file.history)
+    image = recognizer.spec["image"]
+    print(
+        f"written: {output} ({architecture(recognizer.spec)}, {len(recognizer.charset)} "
+        f"characters, images {image_size(image)}, {'grey' if image['channels'] == 1 else 'RGB'})"
     )
 
 
-def _image(config: DictConfig, tensors: Mapping[str, Any]) -> dict[str, Any]:
-    easyocr = config.source == "easyocr"
-    size = (IMAGE_HEIGHT, IMAGE_WIDTH) if easyocr else image_size_of(tensors) or DTRB_SIZE
-    given = config.image
-    return {
-        "height": size[0] if given.height is None else given.height,
-        "width": size[1] if given.width is None else given.width,
-        "keep_ratio": easyocr if given.keep_ratio is None else given.keep_ratio,
-    }
-
-
-def _said_of_the_model() -> set[str]:
-    """The keys below ``model`` that stand on the command line."""
+def _explicit() -> frozenset[str]:
+    """Return the keys below ``model`` that the command line gives."""
     overrides = HydraConfig.get().overrides.task
-    return {key.partition("=")[0].lstrip("+~") for key in overrides if key.startswith("model.")}
-
-
-def _title(recognizer: Recognizer) -> str:
-    try:
-        return architecture(recognizer.spec)
-    except HanlineError:
-        return "an architecture of Hanline's own"
+    keys = (override.partition("=")[0].lstrip("+~") for override in overrides)
+    return frozenset(key for key in keys if key.startswith("model."))
 
 
 if __name__ == "__main__":

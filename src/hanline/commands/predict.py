@@ -8,28 +8,22 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from hanline.cli.hydra_app import run
-from hanline.commands.reading import make_reader
+from hanline.commands.reading import ReaderSettings, make_reader
 from hanline.data.image_folder import GT, read_gt
 from hanline.inference.evaluation import compare, summary
 from hanline.inference.reader import image_files
 from hanline.inference.readings_files import ReadingsWriter
 from hanline.inference.readings_report import print_readings
-from hanline.models.precision import ReadingPrecision
 from hanline.system.progress import progress
 from hanline.system.stopping import sigterm_unwinds
 
 
 @dataclass
-class Settings:
+class Settings(ReaderSettings):
     """The keys of ``conf/predict.yaml``."""
 
-    image_dir: str
-    checkpoint: str
-    output_dir: str
-    batch_size: int
-    device: str
-    precision: ReadingPrecision
-    deskew: bool
+    input: str
+    output: str
 
 
 def main() -> None:
@@ -39,7 +33,7 @@ def main() -> None:
 
 def predict(config: DictConfig) -> None:
     """Read, print and write the readings; exit with 1 if an image could not be read."""
-    place = Path(config.image_dir)
+    place = Path(config.input)
     files = image_files(place)
     reader = make_reader(config)
     root = place if place.is_dir() else place.parent
@@ -47,7 +41,7 @@ def predict(config: DictConfig) -> None:
     labels = known_labels(root)
     readings = []
     # The files are opened before anything is read, and have what was read whatever ends it.
-    with ReadingsWriter(Path(config.output_dir)) as writer, sigterm_unwinds():
+    with ReadingsWriter(Path(config.output)) as writer, sigterm_unwinds():
         try:
             with progress("reading images", len(files)) as advance:
                 for path, reading in zip(paths, reader.readings(files), strict=True):

@@ -1,13 +1,27 @@
 """The reader of the commands that read."""
 
+from dataclasses import dataclass
+
 from omegaconf import DictConfig
 
 from hanline.inference.reader import Reader
+from hanline.models.precision import ReadingPrecision
 from hanline.system.malloc import keep_freed_memory
 
 
+@dataclass
+class ReaderSettings:
+    """The keys of ``conf/reader/default.yaml``."""
+
+    checkpoint: str
+    device: str
+    precision: ReadingPrecision
+    batch_size: int
+    deskew: bool
+
+
 def make_reader(config: DictConfig) -> Reader:
-    """The reader that a command's configuration asks for; this process will do little else."""
+    """Make the reader of a command. This process does little else."""
     reader = Reader(
         config.checkpoint,
         config.device,

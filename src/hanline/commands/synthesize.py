@@ -36,7 +36,7 @@ class Settings:
     """The keys of ``conf/synthesize.yaml`` that belong to no group, and those added to one."""
 
     output: str | None
-    format: Literal["folder", "lmdb", "preview"]
+    output_format: Literal["folder", "lmdb", "preview"]
     boxes: bool
     part: Literal["train", "validation"]
     samples: int | None
@@ -46,20 +46,20 @@ class Settings:
 
 
 def main() -> None:
-    """Compose the configuration and draw; the format may stand without its key."""
-    run("synthesize", Settings, synthesize, positional=("format",))
+    """Compose the configuration and render; the format may stand without its key."""
+    run("synthesize", Settings, synthesize, positional=("output_format",))
 
 
 def synthesize(config: DictConfig) -> None:
     """Draw, and print where the result is."""
-    output = Path(config.output or (PREVIEW_FILE if config.format == PREVIEW else ""))
+    output = Path(config.output or (PREVIEW_FILE if config.output_format == PREVIEW else ""))
     samples = config.samples
-    if config.format == PREVIEW:
+    if config.output_format == PREVIEW:
         samples = samples or PREVIEW_SAMPLES
     elif not config.output:
         raise HanlineError("output names what is written: set output=FOLDER")
     synthesis = plain(config.synthesis)
-    shard = _shard(config.format, synthesis.pop("shard"), synthesis.pop("shards"))
+    shard = _shard(config.output_format, synthesis.pop("shard"), synthesis.pop("shards"))
     charset = instantiate(config.charset)
     look = instantiate(synthesis, characters=charset.characters)
     texts = choose_texts(
@@ -70,7 +70,7 @@ def synthesize(config: DictConfig) -> None:
         samples if config.part == "validation" else None,
     )
     chosen = texts.train if config.part == "train" else texts.validation
-    if config.format == PREVIEW:
+    if config.output_format == PREVIEW:
         drawn = [sample for some in look.draw(chosen, processes=1) for sample in some]
         save_image(contact_sheet(drawn, boxes=config.boxes), output)
         print(f"drew {len(chosen)} texts into {output}")
@@ -86,7 +86,7 @@ def synthesize(config: DictConfig) -> None:
             return
         writer: DatasetWriter = (
             LMDBWriter(path, resume=True)
-            if config.format == "lmdb"
+            if config.output_format == "lmdb"
             else FolderWriter(path, look.image_format)
         )
         render(chosen, look, writer, facts, shard)
@@ -98,8 +98,8 @@ def _shard(set_format: str, number: int | None, of: int) -> Shard | None:
         return None
     if set_format != "lmdb":
         raise HanlineError(
-            f"synthesis.shard is {number} and format {set_format}: shards are LMDB sets; set "
-            "format=lmdb, or synthesis.shard=null to draw the whole"
+            f"synthesis.shard is {number} and output_format {set_format}: shards are LMDB sets; "
+            "set output_format=lmdb, or synthesis.shard=null to draw the whole"
         )
     command = repeated_without("synthesis.shard", "output")
     return Shard(number, of, "synthesis.shard", command)

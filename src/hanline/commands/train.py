@@ -1,6 +1,7 @@
 """``hanline train``: train a recognizer."""
 
 import logging
+import os
 import sys
 import warnings
 from contextlib import nullcontext, suppress
@@ -15,13 +16,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from hanline.cli.command_line import arguments, set_arguments
 from hanline.cli.config_check import check_config
-from hanline.cli.configs import command_file
 from hanline.cli.hydra_app import fail, is_first_process, plain, quiet_others, run
+from hanline.configs import command_file
 from hanline.data.datamodule import TextImageData
 from hanline.data.images import ImageFormat
 from hanline.errors import HanlineError
-from hanline.formats.registry import model_file
 from hanline.models.recognizer import Recognizer
+from hanline.pretrained import model_path
 from hanline.system.files import write_text
 from hanline.text.charset import Charset
 from hanline.training.callbacks.best_checkpoint import best_value
@@ -68,7 +69,7 @@ def main() -> None:
     if given[:1] == [WORKER]:
         # Worker of a run with several processes. Rank 0 composed the configuration and owns the
         # exit status; if a worker exits non-zero first, Lightning kills rank 0.
-        end_with_first_process()
+        end_with_first_process(int(given[2]))
         with suppress(TrainingStopped):
             try:
                 train(DictConfig(OmegaConf.load(given[1])))
@@ -101,7 +102,7 @@ def compose_and_train(config: DictConfig) -> float | None:
 def _train_in(run_dir: Path, config: DictConfig) -> float | None:
     # Lightning starts its processes with this command line. By default each of them would compose
     # the configuration again, even of a whole sweep.
-    set_arguments([WORKER, str(run_dir / CONFIG)], program=__file__)
+    set_arguments([WORKER, str(run_dir / CONFIG), str(os.getpid())], program=__file__)
     HydraConfig.instance().cfg = None
     try:
         return train(config)
@@ -127,7 +128,7 @@ def train(config: DictConfig) -> float | None:
     charset: Charset = instantiate(config.charset)
     recognizer = make_recognizer(config, charset)
     if config.finetune_from and not config.resume:
-        finetune_from(recognizer, model_file(config.finetune_from))
+        finetune_from(recognizer, model_path(config.finetune_from))
     module: pl.LightningModule = instantiate(config.module, _partial_=True)(
         recognizer=recognizer,
         optimizer=instantiate(config.optimizer),

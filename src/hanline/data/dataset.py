@@ -144,6 +144,11 @@ class LMDBDataset(Samples):
 
     def _cached(self, store: LMDBStore, pixels: CachedPixels, numbers: list[int]) -> list[Sample]:
         """Return samples whose pixels are cached."""
+        if not store.has_positions:
+            # All labels of this state of the dataset were verified when they were judged, and all
+            # images when they were decoded. To do it again would take as long as the rest.
+            labels = map(self.rules.apply, store.known_labels(numbers))
+            return list(map(Sample, map(pixels.__getitem__, numbers), labels))
         samples = []
         for number, stored in zip(numbers, store.labels_at(numbers), strict=True):
             if stored.problem:

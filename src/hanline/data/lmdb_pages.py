@@ -151,7 +151,7 @@ def broken_pages(file: Path, meta: Meta) -> np.ndarray:
     """
     broken: set[int] = set()
     found = sum(len(entries.offsets) for entries in _walk(file, meta, broken))
-    if found != meta.entries or not meta.plain:
+    if not broken and (found != meta.entries or not meta.plain):
         broken.add(0)
     return np.array(sorted(broken), dtype=np.int64)
 

@@ -1,4 +1,4 @@
-"""LMDB datasets in DTRB's format, written; :mod:`hanline.data.lmdb_store` has the keys."""
+"""LMDB datasets in DTRB's format, written; :mod:`hanline.data.lmdb_keys` has the format."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ import lmdb
 import numpy as np
 
 from hanline.data.dataset_writer import DatasetWriter, NewSample
-from hanline.data.lmdb_store import (
+from hanline.data.lmdb_keys import (
     CHECKSUMS,
     COUNT,
     checksum_key,

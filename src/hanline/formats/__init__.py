@@ -1,1 +1,1 @@
-"""Other projects' formats, one file each."""
+"""Model files: one contract (``base``), one list (``registry``), one file or folder a format."""

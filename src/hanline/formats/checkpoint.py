@@ -1,231 +1,136 @@
-"""Recognisers out of checkpoint files, which may come from anywhere and are only ever read."""
+"""Hanline's checkpoints, ``.ckpt``: written by training runs and imports, read by everything.
 
-import pickle
-import re
-import zipfile
-from collections.abc import Mapping
+This file writes them and reads them. A run's checkpoint is Lightning's, with a record of the
+recognizer that :func:`add_record` puts in.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-import torch
+import yaml
 from torch import Tensor
 
-from hanline import __version__
 from hanline.errors import HanlineError
+from hanline.formats import record
+from hanline.formats.base import Format, ModelFile, write_all
+from hanline.formats.torch_file import checked_tensors, load_weights_file, peek, saved
 from hanline.models.recognizer import Recognizer
-from hanline.training.module import CHECKPOINT_KEY
 
-PARTS = (
-    "transformation",
-    "feature_extraction",
-    "sequence_modeling",
-    "prediction",
-    "charset",
-    "image",
-    "max_label_length",
-)
-# Files of version 0.1 name their stages by the first of these packages.
-FORMER_PACKAGE, STAGE_PACKAGE = "hanline.model.", "hanline.models."
-IMAGE = ("height", "width", "channels", "keep_ratio")
+KEY = "hanline"
+_METRICS = "metrics"
+# What a run records beside its metrics in percent.
+_NO_PERCENTAGES = ("loss", "step")
+# The attribute of the LightningModule that is the recognizer.
+_PREFIX = "recognizer."
+# The file that a run writes beside its checkpoints, and its keys that say where weights come from.
+RUN_CONFIG = "config.yaml"
+DATA_KEYS = ("finetune_from", "corpus", "synthesis", "renderer", "data")
 
 
-def load_recognizer(path: Path) -> Recognizer:
-    """The recogniser of a Hanline checkpoint, on the CPU, ready to read.
+@dataclass(frozen=True)
+class Checkpoint(Format):
+    """See the module's docstring."""
 
-    Raises:
-        HanlineError: the file is missing, damaged, no checkpoint of Hanline, or holds more than
-            plain data.
-    """
-    return build_recognizer(*spec_and_state(load_weights_file(path), path), path)
+    name: ClassVar = "checkpoint"
+    title: ClassVar = "a checkpoint of Hanline"
+    suffixes: ClassVar = (".ckpt",)
 
+    def matches(self, path: Path) -> bool:
+        return KEY in peek(path)
 
-def build_recognizer(spec: dict[str, Any], state: Mapping[str, Tensor], path: Path) -> Recognizer:
-    """The recogniser that a spec describes, with its weights, on the CPU, ready to read.
+    def load(self, path: Path) -> ModelFile:
+        return model_of(load_weights_file(path), path)
 
-    Args:
-        spec: what :attr:`Recognizer.spec` was when it was written.
-        state: its tensors by name.
-        path: where they come from, for messages.
-
-    Raises:
-        HanlineError: the spec describes nothing that can be built, or the weights do not fit it.
-    """
-    try:
-        recognizer = Recognizer(**spec)
-    except (TypeError, ValueError, KeyError, RuntimeError) as error:
-        raise HanlineError(f"{path} describes a model that cannot be built: {error}") from error
-    try:
-        recognizer.load_state_dict(state)
-    except RuntimeError as error:
-        # torch lists every tensor; the first ones tell enough.
-        reason = " ".join(str(error).split())[:300]
-        raise HanlineError(
-            f"the weights in {path} do not fit the model that it names: {reason} …"
-        ) from error
-    return recognizer.eval()
+    def save(
+        self,
+        path: Path,
+        recognizer: Recognizer,
+        history: Mapping[str, Any],
+        batches: Iterable[Tensor] | None = None,
+    ) -> list[Path]:
+        state = {_PREFIX + name: tensor for name, tensor in recognizer.state_dict().items()}
+        content = {KEY: record.write(recognizer, history), "state_dict": state}
+        return write_all({path: saved(content)})
 
 
-def spec_and_state(content: dict[str, Any], path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """What a checkpoint says of its recogniser, and the recogniser's tensors by name.
+def add_record(
+    checkpoint: dict[str, Any], recognizer: Recognizer, metrics: Mapping[str, float]
+) -> None:
+    """Put into a run's checkpoint what it takes to read with it.
 
     Args:
-        content: what :func:`load_weights_file` gave.
-        path: the file, for messages.
+        checkpoint: Lightning's; its ``state_dict`` has the recognizer below ``recognizer.``.
+        recognizer: what is trained.
+        metrics: those of the last validation by name, with its ``step``; empty if there was none.
+    """
+    checkpoint[KEY] = record.write(recognizer) | {_METRICS: dict(metrics)}
+
+
+def recorded_metrics(checkpoint: Mapping[str, Any]) -> dict[str, float]:
+    """Return the metrics that :func:`add_record` put in; empty if there are none."""
+    metrics = checkpoint[KEY].get(_METRICS)
+    return dict(metrics) if isinstance(metrics, dict) else {}
+
+
+def model_of(content: Mapping[str, Any], path: Path) -> ModelFile:
+    """Return the model in the content of a checkpoint.
+
+    Args:
+        content: the result of :func:`hanline.formats.torch_file.load_weights_file`.
+        path: the file, for messages. A run's configuration lies beside it.
 
     Raises:
-        HanlineError: it is no checkpoint of Hanline, or one of another version.
+        HanlineError: it is no checkpoint of Hanline, or of a newer version.
     """
-    record, tensors = content.get(CHECKPOINT_KEY), content.get("state_dict")
-    if not isinstance(record, dict) or not isinstance(tensors, dict):
+    note, tensors = content.get(KEY), content.get("state_dict")
+    if not isinstance(note, dict) or not isinstance(tensors, dict):
         raise HanlineError(
             f"{path} is no checkpoint of Hanline: it does not say what model it is of. "
             "A run keeps its checkpoints as best_accuracy.ckpt and last.ckpt"
         )
-    spec = complete_spec(record.get("recognizer"), record.get("version"), path)
+    parts = record.read(note, path)
     state = {
-        str(key).removeprefix("recognizer."): tensor
+        str(key).removeprefix(_PREFIX): tensor
         for key, tensor in tensors.items()
-        if str(key).startswith("recognizer.") and isinstance(tensor, Tensor)
+        if str(key).startswith(_PREFIX) and isinstance(tensor, Tensor)
     }
-    return spec, checked_tensors(state, path)
+    parts["history"] = parts["history"] or _history_of_run(content, path)
+    return ModelFile(state=checked_tensors(state, path), **parts)
 
 
-def complete_spec(spec: object, version: object, path: Path) -> dict[str, Any]:
-    """A spec out of a file, if it has all the parts that this version knows.
-
-    Raises:
-        HanlineError: it has others.
-    """
-    spec = _with_current_targets(spec)
-    if not isinstance(spec, dict) or not _is_complete(spec):
-        raise HanlineError(
-            f"{path} was written by Hanline {version}, whose models this version does not know"
-        )
-    return spec
-
-
-def save_recognizer(path: Path, recognizer: Recognizer, history: Mapping[str, Any]) -> None:
-    """Write a checkpoint that can be read with and trained further from.
-
-    Args:
-        path: the file, which appears whole or not at all.
-        recognizer: what it holds.
-        history: where the weights come from, as plain values.
-
-    Raises:
-        HanlineError: the file cannot be written.
-    """
-    record = {
-        "version": __version__,
-        "recognizer": recognizer.spec,
-        "history": dict(history),
-    }
-    state = {f"recognizer.{name}": tensor for name, tensor in recognizer.state_dict().items()}
-    aside = path.with_name(path.name + ".partial")
+def _history_of_run(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    history: dict[str, Any] = {"version": str(content[KEY].get("version"))}
+    if isinstance(content.get("global_step"), int):
+        history["steps"] = content["global_step"]
+    if metrics := _metrics(content, path):
+        history[_METRICS] = metrics
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save({CHECKPOINT_KEY: record, "state_dict": state}, aside)
-        aside.replace(path)
-    except (OSError, RuntimeError) as error:
-        raise HanlineError(f"cannot write {path}: {error}") from error
+        settings = yaml.safe_load((path.parent / RUN_CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        return history  # Nothing more is known.
+    if isinstance(settings, dict):
+        known = {key: settings[key] for key in DATA_KEYS if settings.get(key) is not None}
+        history["training"] = known
+    return history
 
 
-def checked_tensors(tensors: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:
-    """Tensors out of a file, if a model can be made of them.
-
-    Raises:
-        HanlineError: something is no tensor, a tensor is far larger than what the file holds of
-            it, or a number in it is not finite.
-    """
-    for name, tensor in tensors.items():
-        if not isinstance(tensor, Tensor) or tensor.layout != torch.strided:
-            raise HanlineError(
-                f"{path} holds {name!r}, a {type(tensor).__name__}, where weights are expected"
-            )
-        # A tensor may repeat a few bytes into any size; before anything is computed with it.
-        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-            raise HanlineError(
-                f"{name} in {path} claims {list(tensor.shape)}, which is more than the file holds"
-            )
-        if not bool(tensor.isfinite().all()):
-            raise HanlineError(
-                f"{name} in {path} holds numbers that are not finite (NaN or infinite): a training "
-                "that diverged leaves such weights; take a checkpoint from before"
-            )
-    return {str(name): tensor for name, tensor in tensors.items()}
-
-
-def load_weights_file(path: Path) -> dict[str, Any]:
-    """The content of a file that torch saved: tensors and plain values, nothing else.
-
-    Raises:
-        HanlineError: the file is missing, damaged, or holds anything that would have to be
-            executed to be loaded.
-    """
-    if not path.is_file():
-        raise HanlineError(f"there is no checkpoint {path}")
-    _check_archive(path)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        # torch's own words advise to load it all the same; only the name in them is of use.
-        named = re.search(r"GLOBAL ([\w.]+)", str(error))
-        what = f": {named[1]}" if named else ""
-        raise HanlineError(
-            f"{path} is refused: it is damaged, or holds more than weights and plain values, which "
-            f"would have to be executed to be loaded{what}"
-        ) from error
-    except Exception as error:
-        # Whatever a broken file makes torch stumble over: no list of these is ever complete.
-        reason = str(error) or type(error).__name__
-        raise HanlineError(f"{path} is damaged, or was not saved by torch: {reason}") from error
-    if not isinstance(content, dict):
-        raise HanlineError(f"{path} holds a {type(content).__name__}, not the weights of a model")
-    return content
-
-
-def _check_archive(path: Path) -> None:
-    """Refuse an archive with a wrong checksum, or one that would unpack to more than its own size:
-    torch compresses nothing."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            unpacked = sum(entry.file_size for entry in archive.infolist())
-            # torch itself does not look at the checksums.
-            broken = None if unpacked > path.stat().st_size else archive.testzip()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-        return  # Older files are no archives, and what is damaged will not load.
-    if unpacked > path.stat().st_size:
-        raise HanlineError(
-            f"{path} is refused: it has {path.stat().st_size:,} bytes and would unpack to "
-            f"{unpacked:,}, while files that torch saves are not compressed"
-        )
-    if broken:
-        raise HanlineError(f"{path} is damaged: the checksum of {broken} in it is wrong")
-
-
-def _with_current_targets(spec: object) -> object:
-    """Give stages that files name by a former package their name of today."""
-    if not isinstance(spec, dict):
-        return spec
-    current = {}
-    for part, value in spec.items():
-        target = value.get("_target_") if isinstance(value, dict) else None
-        if isinstance(target, str) and target.startswith(FORMER_PACKAGE):
-            current[part] = value | {"_target_": STAGE_PACKAGE + target[len(FORMER_PACKAGE) :]}
-        else:
-            current[part] = value
-    return current
-
-
-def _is_complete(spec: dict[str, Any]) -> bool:
-    image = spec.get("image")
-    return (
-        set(spec) == set(PARTS)
-        and isinstance(spec["charset"], str)
-        and isinstance(image, dict)
-        and set(image) == set(IMAGE)
-        and all(
-            isinstance(value, int) or (name == "width" and value is None)
-            for name, value in image.items()
-        )
-    )
+def _metrics(content: Mapping[str, Any], path: Path) -> dict[str, float]:
+    """Return the validation metrics of a run's checkpoint, in percent."""
+    metrics = recorded_metrics(content)
+    if metrics:
+        return {
+            str(name): float(value)
+            for name, value in metrics.items()
+            if isinstance(value, int | float) and name not in _NO_PERCENTAGES
+        }
+    # Format 1 has them in the state of the callback that kept the file.
+    states = content.get("callbacks")
+    for state in states.values() if isinstance(states, dict) else ():
+        if not isinstance(state, dict) or state.get("current_score") is None:
+            continue
+        if Path(str(state.get("best_model_path"))).name == path.name:
+            metric = str(state.get("monitor")).removeprefix("validation/")
+            return {metric: float(state["current_score"])}
+    return {}

@@ -4,6 +4,9 @@ EasyOCR 1.7.2 (Apache-2.0) reads a custom network from three files of one name: 
 input's height, the characters, the keyword arguments of the model), ``NAME.py`` (a class ``Model``)
 and ``NAME.pth`` (its state dict, every key behind ``module.``). Its own networks have DTRB's names:
 those of the second generation are None-VGG-BiLSTM-CTC, those of the first None-ResNet-BiLSTM-CTC.
+
+In the ``NAME.yaml`` that Hanline writes, the key ``hanline`` has the record of the model, so that
+Hanline can load it again. EasyOCR ignores it.
 """
 
 import ast
@@ -11,27 +14,111 @@ import importlib.util
 import inspect
 import json
 import keyword
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-import torch
 import yaml
+from torch import Tensor
 
 from hanline import __version__
 from hanline.errors import HanlineError
-from hanline.models.prediction.ctc import CTCPrediction
+from hanline.formats import record
+from hanline.formats.base import Description, Format, ModelFile, write_all
+from hanline.formats.dtrb import describe, load_tensors
+from hanline.formats.torch_file import checked_tensors, load_weights_file, saved
 from hanline.models.recognizer import Recognizer
-from hanline.system import files as system_files
+from hanline.text.charset import Charset
 
-# What EasyOCR itself gives its networks; a checkpoint of it does not say.
-IMAGE_HEIGHT = 64
-# EasyOCR pads to a multiple of the height; its networks were trained on lines of this width.
-IMAGE_WIDTH = 600
+# EasyOCR's own height; a file of it does not say. It pads to a multiple of the height, and its
+# networks were trained on lines of this width. In pixels.
+IMAGE_SIZE = (64, 600)
+_KEY = "hanline"
+_PREFIX = "module."
+
+
+@dataclass(frozen=True)
+class EasyOCR(Format):
+    """Options: see ``conf/format/easyocr.yaml``."""
+
+    network: str = "korean_g2"
+
+    name: ClassVar = "easyocr"
+    title: ClassVar = "a custom network of EasyOCR"
+    suffixes: ClassVar = (".pth",)
+
+    def matches(self, path: Path) -> bool:
+        # EasyOCR's own networks look like DTRB's files.
+        try:
+            return path.suffix in self.suffixes and self._record(path) is not None
+        except HanlineError:
+            return True
+
+    def load(self, path: Path) -> ModelFile:
+        note = self._record(path) if path.is_file() else None
+        if note is None:
+            return load_tensors(path, "a network of EasyOCR", "EasyOCR")
+        content = checked_tensors(load_weights_file(path), path)
+        state = {name.removeprefix(_PREFIX): tensor for name, tensor in content.items()}
+        return ModelFile(state=state, **record.read(note, path.with_suffix(".yaml")))
+
+    def complete(self, file: ModelFile, said: Description, path: Path) -> ModelFile:
+        if file.spec is not None:
+            return super().complete(file, said, path)
+        if said.charset is None:
+            said = replace(said, charset=Charset(network_characters(self.network)))
+        return describe(file, said, IMAGE_SIZE, True, path)
+
+    def save(
+        self,
+        path: Path,
+        recognizer: Recognizer,
+        history: Mapping[str, Any],
+        batches: Iterable[Tensor] | None = None,
+    ) -> list[Path]:
+        refuse_unfit(recognizer)
+        if not path.stem.isidentifier() or keyword.iskeyword(path.stem):
+            raise HanlineError(
+                f"EasyOCR imports a network by its name, and {path.stem!r} is no name of a Python "
+                "module: give one of letters, digits and underscores, as in "
+                "output=networks/headlines"
+            )
+        spec = recognizer.spec
+        config = {
+            "imgH": spec["image"]["height"],
+            # EasyOCR drops characters of none of its languages, but for those of character_list.
+            "lang_list": ["ko", "en"],
+            "character_list": spec["charset"],
+            "network_params": {"image_width": spec["image"]["width"]},
+            _KEY: json.dumps(record.write(recognizer, history), ensure_ascii=False),
+        }
+        text = yaml.safe_dump(config, allow_unicode=True, sort_keys=False, width=10_000)
+        state = {_PREFIX + name: t.contiguous() for name, t in recognizer.state_dict().items()}
+        files = {
+            path: saved(state),
+            path.with_suffix(".yaml"): text.encode(),
+            path.with_suffix(".py"): module_source(recognizer).encode(),
+        }
+        return write_all(files)
+
+    def usage(self, path: Path, spec: Mapping[str, Any]) -> str:
+        return f"In its folder:\n\n{_READER.format(name=path.stem)}"
+
+    def _record(self, path: Path) -> Any:
+        """Return the record in the yaml beside a file; None if there is none."""
+        config = path.with_suffix(".yaml")
+        if not config.is_file():
+            return None
+        try:
+            content = yaml.safe_load(config.read_text(encoding="utf-8"))
+            return json.loads(content[_KEY]) if _KEY in content else None
+        except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
+            raise HanlineError(f"{config} is damaged: {error}") from error
 
 
 def network_characters(network: str) -> str:
-    """The characters of one of EasyOCR's own networks, in class order, from the package.
+    """Return the characters of one of EasyOCR's own networks, in class order, from the package.
 
     Args:
         network: such as ``korean_g2``.
@@ -64,53 +151,6 @@ def network_characters(network: str) -> str:
     return "".join(networks[network]["characters"])
 
 
-def write_easyocr(path: Path, recognizer: Recognizer) -> list[Path]:
-    """Write a recogniser as a custom network of EasyOCR.
-
-    Args:
-        path: the ``.pth``; the ``.yaml`` and the ``.py`` get the same name beside it.
-        recognizer: what is written.
-
-    Returns:
-        The three files.
-
-    Raises:
-        HanlineError: EasyOCR cannot carry this model, or import a module of this name.
-    """
-    refuse_unfit(recognizer)
-    if not path.stem.isidentifier() or keyword.iskeyword(path.stem):
-        raise HanlineError(
-            f"EasyOCR imports a network by its name, and {path.stem!r} is no name of a Python "
-            "module: give one of letters, digits and underscores, as in output=networks/headlines"
-        )
-    spec = recognizer.spec
-    config = {
-        "imgH": spec["image"]["height"],
-        # EasyOCR drops characters of none of its languages, but for those of character_list.
-        "lang_list": ["ko", "en"],
-        "character_list": spec["charset"],
-        "network_params": {"image_width": spec["image"]["width"]},
-    }
-    files = [path.with_suffix(suffix) for suffix in (".yaml", ".py", ".pth")]
-    text = yaml.safe_dump(config, allow_unicode=True, sort_keys=False, width=10_000)
-    system_files.write_text(files[0], text)
-    system_files.write_text(files[1], module_source(recognizer))
-    state = {f"module.{name}": t.contiguous() for name, t in recognizer.state_dict().items()}
-    aside = path.with_name(path.name + ".partial")
-    torch.save(state, aside)
-    aside.replace(path)
-    return files
-
-
-def reader_code(path: Path) -> str:
-    """The code that reads with the files of :func:`write_easyocr`, as a block of Markdown.
-
-    Args:
-        path: the ``.pth``, in the folder where the code is run.
-    """
-    return _READER.format(name=path.stem)
-
-
 def refuse_unfit(recognizer: Recognizer) -> None:
     """Refuse a model that EasyOCR cannot carry.
 
@@ -118,7 +158,10 @@ def refuse_unfit(recognizer: Recognizer) -> None:
         HanlineError: saying why.
     """
     image = recognizer.spec["image"]
-    if not isinstance(recognizer.prediction, CTCPrediction):
+    prediction = recognizer.prediction
+    decoding = prediction.decoding or {}
+    decodes_ctc = (decoding.get("blank"), decoding.get("first_character")) == (0, 1)
+    if not decodes_ctc or prediction.score_layer is None:
         raise HanlineError(
             "EasyOCR decodes by CTC alone, so a model with another prediction cannot be carried: "
             "format=onnx can"
@@ -143,9 +186,9 @@ def refuse_unfit(recognizer: Recognizer) -> None:
 
 
 def module_source(recognizer: Recognizer) -> str:
-    """The source of ``NAME.py``: the stages' own, and the class ``Model`` that EasyOCR looks for.
+    """Return the source of ``NAME.py``: the stages' own, and the class ``Model``.
 
-    So the file needs torch alone, and carries every stage, one's own too.
+    The file needs torch alone. It holds every stage, those of installed packages too.
     """
     stages = {
         name: getattr(recognizer, name)
@@ -166,13 +209,14 @@ def module_source(recognizer: Recognizer) -> str:
         imports="\n".join(imports),
         bodies="\n\n\n".join(bodies.values()),
         built=built,
+        score_layer=recognizer.prediction.score_layer,
         in_channels=recognizer.sequence_modeling.out_channels,
         height=image["height"],
     )
 
 
 def _without_imports(source: str, imports: dict[str, Any]) -> str:
-    """A module's source from its first definition on; what it imports of others is added."""
+    """Return a module's source without its imports; add those of other packages to ``imports``."""
     statements = ast.parse(source).body
     for statement in statements:
         if isinstance(statement, ast.Import) or (
@@ -185,7 +229,7 @@ def _without_imports(source: str, imports: dict[str, Any]) -> str:
 
 
 def _construction(recognizer: Recognizer, stage: str) -> str:
-    """The call that builds a stage, all its numbers written out."""
+    """Return the call that builds a stage, with all its numbers."""
     numbers: dict[str, Any] = dict(recognizer.spec[stage])
     name = numbers.pop("_target_").rpartition(".")[2]
     image = recognizer.spec["image"]
@@ -243,7 +287,7 @@ class Model(nn.Module):
         self.image_width = image_width
 {built}
         self.prediction = nn.Module()
-        self.prediction.linear = nn.Linear({in_channels}, num_class)
+        self.prediction.{score_layer} = nn.Linear({in_channels}, num_class)
 
     def forward(self, images, text=None):
         """Images (B, 1, {height}, W) in [-1, 1] -> raw scores (B, T, num_class)."""
@@ -259,5 +303,5 @@ class Model(nn.Module):
             # As pixels are whole numbers again after resizing an image.
             images = ((images + 1) * 127.5).round() / 127.5 - 1
         features = self.feature_extraction(self.transformation(images))
-        return self.prediction.linear(self.sequence_modeling(features.contiguous()))
+        return self.prediction.{score_layer}(self.sequence_modeling(features.contiguous()))
 '''

@@ -1,85 +1,119 @@
-"""Model files of every format that can be read with, opened."""
+"""The list of all formats of model files: those of this package, and those of installed packages.
 
-from importlib import resources
+Everyone who takes a model's file asks here. Nobody else knows which formats there are.
+"""
+
+import inspect
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from functools import cache
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any
 
+from hydra.core.config_store import ConfigStore
 from torch import Tensor
 
+from hanline import formats, plugins
 from hanline.errors import HanlineError
-from hanline.formats.checkpoint import (
-    build_recognizer,
-    checked_tensors,
-    load_weights_file,
-    spec_and_state,
-)
-from hanline.formats.dtrb import is_dtrb_state, recognizer_state
-from hanline.formats.onnx import SUFFIX as ONNX
-from hanline.formats.onnx import OnnxRecognizer
-from hanline.formats.safetensors_file import SUFFIX as SAFETENSORS
-from hanline.formats.safetensors_file import load_safetensors, read_safetensors
+from hanline.formats.base import Format, ModelFile, Runnable
 from hanline.models.recognizer import Recognizer
-from hanline.training.module import CHECKPOINT_KEY
-
-# The reader of headlines that comes with Hanline, and what it is called where a file could stand.
-SHIPPED = "shipped"
-_SHIPPED_FILE = Path(str(resources.files("hanline"))) / "weights" / "headline.safetensors"
 
 
-def model_file(name: str | Path) -> Path:
-    """The file of a model: ``shipped`` stands for the one that comes with Hanline."""
-    return _SHIPPED_FILE if name == SHIPPED else Path(name)
-
-
-def open_recognizer(path: Path) -> Recognizer | OnnxRecognizer:
-    """What reads images as a file says: a checkpoint, a safetensors file or an ONNX model.
+def open_model(path: Path) -> Runnable:
+    """Open a model's file to read with it.
 
     Raises:
-        HanlineError: the file is missing, damaged, or none of the three.
+        HanlineError: the file is missing, damaged, or must be imported first.
     """
-    if path.suffix == ONNX:
-        return OnnxRecognizer(path)
-    if path.suffix == SAFETENSORS:
-        return load_safetensors(path)
-    return build_recognizer(*spec_and_state(checkpoint_content(path), path), path)
+    return format_of(path).open(path)
 
 
-def checkpoint_content(path: Path) -> dict[str, Any]:
-    """What a checkpoint of Hanline holds.
+def load_model(path: Path) -> ModelFile:
+    """Load a model's file; its spec is None if the file does not say it.
 
     Raises:
-        HanlineError: the file is missing, damaged, or a model of others, which must be imported.
+        HanlineError: the file is missing, damaged, or has no weights to take.
     """
-    content = load_weights_file(path)
-    if is_dtrb_state(content):
+    return format_of(path).load(path)
+
+
+def save_model(
+    format_: Format,
+    path: Path,
+    recognizer: Recognizer,
+    history: Mapping[str, Any],
+    batches: Iterable[Tensor] | None = None,
+) -> list[Path]:
+    """Write a recognizer as :meth:`Format.save` does; make the folder first.
+
+    Raises:
+        HanlineError: the format cannot hold it, or a file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return format_.save(path, recognizer, history, batches)
+    except OSError as error:
         raise HanlineError(
-            f"{path} is a model of DTRB or EasyOCR, which does not say its charset nor the size of "
-            f"its images: make a checkpoint of it with hanline import dtrb {path} charset=…"
-        )
-    return content
+            f"output={path}: expected a place to write to, but {error.strerror or error}. "
+            "Free some space there, or give another output="
+        ) from error
 
 
-def open_weights(path: Path) -> tuple[dict[str, Any] | None, dict[str, Tensor]]:
-    """Weights to train further from, under the names of a recogniser.
+def format_of(path: Path) -> Format:
+    """Return the format of a model's file.
 
-    Args:
-        path: a checkpoint, a safetensors file, or a ``.pth`` of DTRB or EasyOCR.
-
-    Returns:
-        The recogniser's spec, None where the file does not say it; and its tensors.
+    If none matches, the format with the file's suffix is returned: its ``load`` says what is wrong.
 
     Raises:
-        HanlineError: the file is missing, damaged, or none of these.
+        HanlineError: there is no such file, or no format of this suffix either.
     """
-    if path.suffix == SAFETENSORS:
-        stored = read_safetensors(path)
-        return stored.spec, stored.tensors
-    content = load_weights_file(path)
-    if CHECKPOINT_KEY in content:
-        return spec_and_state(content, path)
-    if is_dtrb_state(content):
-        return None, recognizer_state(checked_tensors(content, path))
-    raise HanlineError(
-        f"{path} is neither a checkpoint of Hanline nor a model of DTRB or EasyOCR: finetune_from "
-        "needs one"
-    )
+    if not path.is_file():
+        raise HanlineError(f"{path}: expected a model's file, but there is none")
+    known = [format_class() for format_class in all_formats().values()]
+    found = [format_ for format_ in known if format_.matches(path)]
+    found = found or [format_ for format_ in known if path.suffix in format_.suffixes]
+    if not found:
+        titles = ", ".join(f"{format_.title} ({format_.suffixes[0]})" for format_ in known)
+        raise HanlineError(f"{path}: expected one of {titles}")
+    return found[0]
+
+
+@cache
+def all_formats() -> dict[str, type[Format]]:
+    """Return every format by its name: built-in ones first, then those of installed packages.
+
+    Raises:
+        HanlineError: a format of an installed package cannot be imported, or is no format.
+    """
+    modules = [
+        import_module(f"{formats.__name__}.{module.name}")
+        for module in iter_modules(formats.__path__)
+    ]
+    found = [
+        member
+        for module in modules
+        for _, member in inspect.getmembers(module, inspect.isclass)
+        if issubclass(member, Format) and member.__module__ == module.__name__
+    ]
+    known = {member.name: member for member in found if not inspect.isabstract(member)}
+    for name, member in plugins.load_plugins("formats").items():
+        if not (inspect.isclass(member) and issubclass(member, Format)):
+            raise HanlineError(f"hanline.formats: expected {name} to be a subclass of Format")
+        known.setdefault(name, member)
+    return known
+
+
+def register_configs() -> None:
+    """Give the group ``format`` a choice for each format of an installed package.
+
+    A yaml of that package in ``format/`` takes precedence, since Hydra asks this store last.
+    """
+    store = ConfigStore.instance()
+    for name in plugins.plugin_names("formats"):
+        member = all_formats()[name]
+        given: Any = fields(member) if is_dataclass(member) else ()
+        options = {option.name: option.default for option in given}
+        target = f"{member.__module__}.{member.__qualname__}"
+        store.store(name, {"_target_": target, **options}, group="format")

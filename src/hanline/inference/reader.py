@@ -18,12 +18,13 @@ from PIL import Image
 
 from hanline.data.images import ImageError, ImageFormat, decode_image, open_picture, to_pixels
 from hanline.errors import HanlineError
-from hanline.formats.onnx import OnnxRecognizer
-from hanline.formats.registry import SHIPPED, model_file, open_recognizer
+from hanline.formats.base import Runnable
+from hanline.formats.registry import open_model
 from hanline.inference.deskew import straightened
 from hanline.models.precision import ReadingPrecision, best_precision, check_precision
 from hanline.models.recognizer import Recognizer
-from hanline.quantization.torch_int8 import has_fast_int8, has_int8, quantize, unsupported_reason
+from hanline.pretrained import SHIPPED, model_path
+from hanline.quantization.torch_int8 import has_fast_int8, quantize, unavailable_reason
 from hanline.system.parallel import available_cpus
 
 logger = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ class Reading:
 # What an image is given as: a file's path or its bytes, or an image that is decoded already, as
 # (H, W), (H, W, 3) or (H, W, 4) of uint8 or as Pillow has it.
 Picture = str | Path | bytes | np.ndarray | Image.Image
-Checkpoint = str | Path | Recognizer | OnnxRecognizer
+Checkpoint = str | Path | Runnable
 # Which of the images given, and its pixels (H, W, C).
 _Numbered = tuple[int, np.ndarray]
 
@@ -69,8 +70,9 @@ class Reader:
         batch_size: images at a time.
         precision: ``32-true``; ``bf16-mixed``, which is faster where the hardware multiplies in
             bfloat16 and now and then reads differently what is on the edge; ``int8``, which is
-            faster still on a processor, for files that were exported with ``int8=true``; ``auto``
-            takes the fastest that is possible. ONNX models have their own.
+            faster still on a processor, for files that were exported with
+            ``format.int8=true``; ``auto`` takes the fastest that is possible. ONNX models have
+            their own.
         deskew: where widths follow the images, look again at lines that were read with little
             confidence, turned level and cut to their text.
 
@@ -90,25 +92,23 @@ class Reader:
         if batch_size < 1:
             raise HanlineError(f"batch_size is {batch_size}: a batch has at least one image")
         if isinstance(checkpoint, str | Path):
-            checkpoint = open_recognizer(model_file(checkpoint))
-        if device == "auto" and isinstance(checkpoint, OnnxRecognizer):
-            self.device = checkpoint.best_device()
-        else:
-            self.device = _device(device)
+            checkpoint = open_model(model_path(checkpoint))
+        self.device = checkpoint.best_device() if device == "auto" else _device(device)
         self.batch_size = batch_size
-        self.recognizer = checkpoint.to(self.device)
-        if isinstance(self.recognizer, Recognizer):
-            self.recognizer.eval()
-        problem = _no_eight_bits(checkpoint, self.device)
+        self.recognizer: Runnable = checkpoint.to(self.device).eval()
+        problem = unavailable_reason(checkpoint, self.device)
         if precision == "int8" and problem:
             raise HanlineError(f"precision=int8 is not possible: {problem}")
+        in_int8 = False
         if precision in ("auto", "int8"):
             if not problem and (precision == "int8" or has_fast_int8()):
                 self.recognizer = self._in_eight_bits(cast(Recognizer, checkpoint), precision)
-            # What cannot be in 8 bits is in what is fastest besides.
+                in_int8 = self.recognizer is not checkpoint
+            # The rest of a model in 8 bits, and any other model, reads in the next fastest.
             precision, _ = best_precision(self.device.type)
         elif warning := check_precision("precision", precision, self.device.type):
             logger.warning(warning)
+        self.precision: ReadingPrecision = "int8" if in_int8 else precision
         self.in_bfloat16 = precision == "bf16-mixed"
         self.image_format = ImageFormat(**checkpoint.spec["image"])
         self.deskew = deskew and self.image_format.width is None
@@ -121,7 +121,9 @@ class Reader:
             if precision == "int8":
                 raise
             # Perhaps another version has written the file.
-            logger.warning("not reading in 8 bits, which hanline export int8=true mends: %s", error)
+            logger.warning(
+                "not reading in 8 bits, which hanline export format.int8=true repairs: %s", error
+            )
             return recognizer
 
     @overload
@@ -345,28 +347,7 @@ def natural_key(name: str) -> tuple[list[tuple[int, int | str]], str]:
     return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts], name
 
 
-def _no_eight_bits(recognizer: Recognizer | OnnxRecognizer, device: torch.device) -> str | None:
-    """Why a recogniser cannot be read with in 8 bits here, or None."""
-    if not isinstance(recognizer, Recognizer):
-        return "an ONNX model has its own precision (hanline export format=onnx int8=true)"
-    if device.type != "cpu":
-        return f"it is for processors, and the device is {device}"
-    if not has_int8():
-        return "this processor, or this torch on it, has no 8-bit products"
-    if problem := unsupported_reason(recognizer):
-        return problem
-    if recognizer.ranges is None:
-        return (
-            "the file lacks the bounds of the features: write one with hanline export "
-            "checkpoint=… format=safetensors int8=true dataset=…"
-        )
-    return None
-
-
 def _device(name: str) -> torch.device:
-    if name == "auto":
-        accelerator = torch.accelerator.current_accelerator(check_available=True)
-        return accelerator or torch.device("cpu")
     try:
         device = torch.device(name)
         torch.zeros(1, device=device).item()

@@ -27,7 +27,7 @@ class EditSimilarity(Metric):
         labels, texts = readings.wrong
         lengths = [np.fromiter(map(len, side), np.int32, len(side)) for side in (labels, texts)]
         partly = np.rint(MILLION * (1 - readings.distances / np.maximum(*lengths)))
-        both_empty = list(readings.labels).count("") - labels.count("")
+        both_empty = readings.labels.count("") - labels.count("")
         equal = len(readings) - len(labels) - both_empty
         return MILLION * equal + int(partly.sum()), len(readings)
 

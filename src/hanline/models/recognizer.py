@@ -81,6 +81,12 @@ class Recognizer(nn.Module):
         # Convolutions run several times faster in this layout, on processors as on GPUs.
         self.to(memory_format=torch.channels_last)
 
+    @staticmethod
+    def best_device() -> torch.device:
+        """Return the accelerator of this machine; the CPU if there is none."""
+        found = torch.accelerator.current_accelerator(check_available=True)
+        return found or torch.device("cpu")
+
     def features(self, images: Tensor) -> Tensor:
         """Map images (B, C, H, W), uint8 or already in [−1, 1], to features (B, T, D')."""
         modeled: Tensor = self.sequence_modeling(self._extracted(images))

@@ -15,20 +15,42 @@ Some users of a recognizer ask more of a stage than ``forward``:
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
 from hanline.models.guidance import Guidance
 
+# The stages of a recognizer, in the order of the data.
+STAGES = ("transformation", "feature_extraction", "sequence_modeling", "prediction")
+
 
 class Stage(nn.Module):
     """A transformation, a feature extraction, a sequence modeling or a prediction.
 
+    Every stage can be trained and read with. Formats and 8-bit reading ask for more, and refuse a
+    stage that lacks it:
+
+    ==================  ==========================================================================
+    for                 a stage must
+    ==================  ==========================================================================
+    ``format=onnx``     have a ``forward`` that ``torch.export`` can trace
+    ``format=easyocr``  be in a module that imports nothing of Hanline but ``Stage`` and
+                        ``HanlineError``; a prediction must decode CTC with class 0 as the blank,
+                        and have a ``score_layer``
+    ``precision=int8``  as a transformation have no parameters; as a feature extraction have a
+                        ``forward`` that ``torch.fx`` can trace, which uses weights only through
+                        modules, and pads convolutions by numbers of zeros; as a prediction have a
+                        ``score_layer``
+    ==================  ==========================================================================
+
     Attributes:
         out_channels: the width of the output: channels, features, or classes.
+        any_width: whether it takes images or features of any width after it was built.
     """
 
     out_channels: int
+    any_width: bool = True
 
     def forward_all(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """Return the output of ``forward`` for each of several inputs, whose shapes may differ.
@@ -45,10 +67,17 @@ class Prediction(Stage):
         class_tensors: the names of the parameters whose rows are classes. Fine-tuning carries
             those rows over by character.
         special_classes: the number of classes before the charset's first character.
+        score_layer: the name of its ``nn.Linear`` if that layer alone maps features to scores.
+        decoding: how the classes of :meth:`best_classes` become a text, as plain values for readers
+            without torch. ``first_character`` is ``special_classes``; ``kind`` a name for people;
+            and one of ``blank``, the class between characters, where equal neighbors are one
+            character, and ``end``, the class that ends a text.
     """
 
     class_tensors: tuple[str, ...]
     special_classes: int
+    score_layer: str | None = None
+    decoding: Mapping[str, Any] | None = None
 
     @abstractmethod
     def forward(self, features: Tensor) -> Tensor:
@@ -86,3 +115,11 @@ class Prediction(Stage):
     def read(self, features: Tensor) -> tuple[list[str], list[float]]:
         """Read features (B, T, D'): return B texts and their confidences, between 0 and 1."""
         return self.decode(self(features))
+
+    def best_classes(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Map features (B, T, D') to the best class of each step and its probability, (B, T).
+
+        The export to ONNX traces this. A prediction with another ``forward`` overrides it.
+        """
+        probabilities, classes = self(features).float().softmax(dim=2).max(dim=2)
+        return classes, probabilities

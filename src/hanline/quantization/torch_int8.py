@@ -21,7 +21,6 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from hanline.errors import HanlineError
 from hanline.models.precision import X86
-from hanline.models.prediction.ctc import CTCPrediction
 from hanline.models.recognizer import Recognizer
 from hanline.models.stage import Stage
 
@@ -36,8 +35,8 @@ _LARGEST_WEIGHTS = (127, 64)
 
 def unsupported_reason(recognizer: Recognizer) -> str | None:
     """Why a recogniser cannot be read with in 8 bits, or None."""
-    if not isinstance(recognizer.prediction, CTCPrediction):
-        return "its prediction is not ctc"
+    if recognizer.prediction.score_layer is None:
+        return "its prediction has no single layer that gives the scores"
     if any(True for _ in recognizer.transformation.parameters()):
         return "its transformation is learnt"
     return None
@@ -46,6 +45,24 @@ def unsupported_reason(recognizer: Recognizer) -> str | None:
 def has_int8() -> bool:
     """Return whether torch can multiply 8-bit numbers on this processor."""
     return largest_weight() is not None
+
+
+def unavailable_reason(model: object, device: torch.device) -> str | None:
+    """Return why a model cannot be read with in 8 bits on a device of this machine, or None."""
+    if not isinstance(model, Recognizer):
+        return "its runtime has its own precision: export it with format.int8=true"
+    if device.type != "cpu":
+        return f"it is for processors, and the device is {device}"
+    if not has_int8():
+        return "this processor, or this torch on it, has no 8-bit products"
+    if problem := unsupported_reason(model):
+        return problem
+    if model.ranges is None:
+        return (
+            "the file lacks the bounds of the features: write one with hanline export "
+            "checkpoint=… format=safetensors format.int8=true dataset=…"
+        )
+    return None
 
 
 def has_fast_int8() -> bool:
@@ -123,8 +140,9 @@ def quantize(recognizer: Recognizer) -> Recognizer:
             f"{' …' if len(missing) > 3 else ''}: they are of another model, or of another version"
         )
     reading.feature_extraction = _EightBitFeatures(plan, ranges, reading.feature_extraction)
-    prediction = cast(CTCPrediction, reading.prediction)
-    prediction.linear = cast(Any, _EightBitLinear(prediction.linear, ranges[_HEAD]))
+    layer = str(reading.prediction.score_layer)
+    linear = cast(nn.Linear, getattr(reading.prediction, layer))
+    setattr(reading.prediction, layer, _EightBitLinear(linear, ranges[_HEAD]))
     return reading
 
 

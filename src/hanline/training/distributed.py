@@ -45,16 +45,21 @@ def launched_processes(trainer: pl.Trainer, last: Path) -> Iterator[None]:
         os.environ.update(before)
 
 
-def end_with_first_process() -> None:
+def end_with_first_process(first: int) -> None:
     """Have a process that Lightning started end when the first one does.
 
     Otherwise, after SIGKILL of the first, it would wait for an answer for hours. On Windows a
-    process keeps its parent's number, and this has no effect.
+    process keeps its parent's number, and this does nothing.
+
+    Args:
+        first: the process id of the first one, which is this one's parent.
     """
-    parent = os.getppid()
+    if sys.platform == "win32":
+        return
 
     def wait() -> None:
-        while os.getppid() == parent:
+        # It may be gone already: this process has imported for seconds.
+        while os.getppid() == first:
             time.sleep(1)
         os._exit(1)
 

@@ -10,14 +10,12 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from hanline import __version__
+from hanline.formats.checkpoint import add_record, recorded_metrics
 from hanline.metrics.registry import metrics
 from hanline.models.recognizer import Recognizer
 from hanline.training.errors import TrainingDivergedError
 from hanline.training.parameter_groups import Decay, parameter_groups
 from hanline.training.validation_metrics import ValidationMetrics
-
-CHECKPOINT_KEY = "hanline"
 
 
 class Batch(Protocol):
@@ -113,15 +111,11 @@ class RecognizerModule(pl.LightningModule):
                 f"the training diverged: a weight is not finite after step {self.global_step}, and "
                 "no checkpoint is written. Lower optimizer.lr"
             )
-        checkpoint[CHECKPOINT_KEY] = {
-            "version": __version__,
-            "recognizer": self.recognizer.spec,
-            "metrics": dict(self.measured),
-        }
+        add_record(checkpoint, self.recognizer, self.measured)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take over the metrics of the last validation."""
-        self.measured = dict(checkpoint[CHECKPOINT_KEY].get("metrics", {}))
+        self.measured = recorded_metrics(checkpoint)
 
 
 def finite(tensors: Iterable[Tensor]) -> bool:

@@ -7,7 +7,8 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from hanline.errors import HanlineError
-from hanline.formats.checkpoint import load_weights_file, spec_and_state
+from hanline.formats.checkpoint import model_of
+from hanline.formats.torch_file import load_weights_file
 
 # The keys that may change in a resumed run: where it computes, how long, what it shows, and where
 # its datasets lie now. The comment at resume in conf/train.yaml explains them; a test compares.
@@ -116,7 +117,7 @@ def check_state(checkpoint: Path, spec: Mapping[str, Any], max_steps: int) -> No
         HanlineError: it is not the state of a run, or of another model, or of a step past the end.
     """
     content = load_weights_file(checkpoint)
-    saved, _ = spec_and_state(content, checkpoint)
+    saved = model_of(content, checkpoint).spec or {}
     if "loops" not in content or "optimizer_states" not in content:
         raise HanlineError(
             f"resume={checkpoint}: expected the state of a run, but it holds a model alone. To "

@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from hanline.errors import HanlineError
-from hanline.formats.registry import open_weights
+from hanline.formats.registry import load_model
 from hanline.models.recognizer import Recognizer
 from hanline.text.charset import Charset
 
@@ -32,8 +32,9 @@ def finetune_from(recognizer: Recognizer, path: Path) -> list[str]:
     Raises:
         HanlineError: the file is none of these, or nothing in it fits.
     """
-    spec, state = open_weights(path)
-    charset = Charset(spec["charset"]) if spec else recognizer.charset
+    file = load_model(path)
+    state = file.state
+    charset = Charset(file.spec["charset"]) if file.spec else recognizer.charset
     left_out = transfer(recognizer, state, charset)
     # A normalization's count of batches is not a weight, and fits every model.
     own = {name for name in recognizer.state_dict() if not name.endswith("num_batches_tracked")}

@@ -25,6 +25,7 @@ class AttentionPrediction(Prediction):
 
     class_tensors = ("generator.weight", "generator.bias", "cell.character.weight")
     special_classes = 2
+    decoding = {"kind": "attention", "end": END, "first_character": special_classes}
 
     def __init__(
         self, in_channels: int, charset: Charset, max_label_length: int, hidden_size: int
@@ -145,6 +146,46 @@ class AttentionPrediction(Prediction):
             )
         ]
         return texts, confidences.tolist()
+
+    def best_classes(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Map features (B, T, D') to classes and probabilities (B, max_label_length + 1).
+
+        A loop in the graph ends when every text has. The steps that it does not take have the class
+        END and probability 1.
+        """
+        steps, batch = self.steps, features.shape[0]
+        keys = self.cell.key(features)
+        positions = torch.arange(steps)
+
+        def going(step: Tensor, ended: Tensor, *rest: Tensor) -> Tensor:
+            return (step < steps) & ~ended.all()
+
+        def take_step(step: Tensor, ended: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
+            characters, hidden, cell, classes, probabilities = rest
+            embedded = self.cell.character(characters)
+            hidden, cell = self.cell(embedded, features, keys, (hidden, cell))
+            best, characters = self.generator(hidden).softmax(dim=1).max(dim=1)
+            here = positions == step
+            classes = torch.where(here, characters.unsqueeze(1), classes)
+            probabilities = torch.where(here, best.unsqueeze(1), probabilities)
+            ended = ended | (characters == END)
+            return step + 1, ended, characters, hidden, cell, classes, probabilities
+
+        zeros = features.new_zeros(batch, self.cell.query.in_features)
+        outcome = torch.while_loop(
+            going,
+            take_step,
+            (
+                torch.zeros((), dtype=torch.int64),
+                torch.zeros(batch, dtype=torch.bool),
+                torch.full((batch,), GO),
+                zeros,
+                zeros.clone(),
+                torch.full((batch, steps), END),
+                torch.ones(batch, steps),
+            ),
+        )
+        return outcome[5], outcome[6]
 
 
 class AttentionCell(nn.Module):

@@ -23,6 +23,8 @@ class TPS(Stage):
         HanlineError: an odd number of fiducial points, or fewer than four.
     """
 
+    any_width = False
+
     def __init__(
         self, in_channels: int, image_height: int, image_width: int | None, num_fiducial: int
     ) -> None:

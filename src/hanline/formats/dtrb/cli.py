@@ -217,8 +217,8 @@ def _test(given: argparse.Namespace, translation: Translation) -> None:
         sets = [str(Path(given.eval_data) / name) for name in BENCHMARKS]
     for place in sets:
         output = Path("result") / Path(checkpoint).stem / Path(place).name
-        command = ["hanline", "evaluate", f"dataset={place}", f"checkpoint={checkpoint}"]
-        command += [f"batch_size={given.batch_size}", f"output_dir={output}"]
+        command = ["hanline", "evaluate", f"input={place}", f"checkpoint={checkpoint}"]
+        command += [f"batch_size={given.batch_size}", f"output={output}"]
         command += [] if given.sensitive and not given.data_filtering_off else ["lowercase=true"]
         translation.commands.append(command)
     translation.notes.append(
@@ -237,7 +237,7 @@ def _demo(given: argparse.Namespace, translation: Translation) -> None:
     checkpoint = _imported(given, translation)
     translation.commands.append(
         [
-            *("hanline", "predict", f"image_dir={given.image_folder}"),
+            *("hanline", "predict", f"input={given.image_folder}"),
             *(f"checkpoint={checkpoint}", f"batch_size={given.batch_size}"),
         ]
     )
@@ -259,7 +259,7 @@ def _pack(given: argparse.Namespace, translation: Translation) -> None:
         copy = images / gt.name
         translation.copies.append((gt, copy))
         gt = copy
-    translation.commands.append(["hanline", "pack", f"gt={gt}", f"output={output}"])
+    translation.commands.append(["hanline", "pack", f"input={gt}", f"output={output}"])
     if str(next(places, given.checkValid)).lower() in ("false", "0"):
         translation.notes.append(
             "--checkValid False is not offered: every image is checked, and the bad ones are listed"
