@@ -116,7 +116,12 @@ def run_tesseract(images: list[Path], tessdata: Path | None) -> tuple[list[str],
 
 def print_table(labels: list[str], results: list[Result]) -> None:
     table = Table(
-        *("reader", "lines", "exact", "CER with spaces", "CER without", "lines/s on one core"),
+        "reader",
+        "lines",
+        "exact",
+        "CER with spaces",
+        "CER without",
+        "lines/s on one core",
         box=None,
         pad_edge=False,
     )

@@ -16,7 +16,13 @@ from measuring import Row, command
 
 # Each has arguments(parser) and rows(given).
 BENCHMARKS = [
-    *("training", "reading", "loading", "opening", "packing", "drawing", "metrics"),
+    "training",
+    "reading",
+    "loading",
+    "opening",
+    "packing",
+    "drawing",
+    "metrics",
 ]
 
 

@@ -76,7 +76,14 @@ def dtrb_argument(parser: argparse.ArgumentParser) -> None:
 def print_rows(rows: Sequence[Row]) -> None:
     """The table of all rows."""
     table = Table(
-        *("work", "Hanline", "other", "", "ratio", "goal", "of the limit", "limited by"),
+        "work",
+        "Hanline",
+        "other",
+        "",
+        "ratio",
+        "goal",
+        "of the limit",
+        "limited by",
         box=None,
         pad_edge=False,
     )
@@ -156,8 +163,23 @@ def _product(dtype: torch.dtype) -> tuple[Callable[[], object], float]:
 
         def work() -> object:
             return torch.ops.onednn.qconv2d_pointwise(
-                *(images, 1.0, 0, packed, scales, zeros, None, once, none, once, 1),
-                *(1e4, 0, torch.uint8, "none", [], ""),
+                images,
+                1.0,
+                0,
+                packed,
+                scales,
+                zeros,
+                None,
+                once,
+                none,
+                once,
+                1,
+                1e4,
+                0,
+                torch.uint8,
+                "none",
+                [],
+                "",
             )
 
         return work, 2.0 * batch * side * side * channels * channels

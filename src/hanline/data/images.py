@@ -16,8 +16,14 @@ from hanline.system.regular_files import read_regular
 
 # What Pillow's decoders raise for damaged files; RuntimeError is AVIF's.
 _DAMAGED = (
-    *(OSError, EOFError, RuntimeError, SyntaxError, ValueError),
-    *(MemoryError, OverflowError, struct.error),
+    OSError,
+    EOFError,
+    RuntimeError,
+    SyntaxError,
+    ValueError,
+    MemoryError,
+    OverflowError,
+    struct.error,
 )
 
 _ORIENTATION = ExifTags.Base.Orientation

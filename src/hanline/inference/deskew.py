@@ -108,8 +108,12 @@ def _cut(image: Image.Image, angle: float, top: float, bottom: float) -> Image.I
     # For each pixel of the result, where it lies in the image.
     left = -width / 2
     matrix = (
-        *(cos / zoom, -sin / zoom, cos * left - sin * top + image.width / 2),
-        *(sin / zoom, cos / zoom, sin * left + cos * top + image.height / 2),
+        cos / zoom,
+        -sin / zoom,
+        cos * left - sin * top + image.width / 2,
+        sin / zoom,
+        cos / zoom,
+        sin * left + cos * top + image.height / 2,
     )
     # What comes in from outside goes on as the edge of the image is.
     pad = math.ceil(abs(sin) * image.width / 2 + max(abs(top), abs(bottom))) + 2

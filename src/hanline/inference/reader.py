@@ -31,8 +31,25 @@ logger = logging.getLogger(__name__)
 SUFFIXES = frozenset(
     f".{name}"
     for name in (
-        *("apng", "avif", "bmp", "dib", "gif", "j2k", "jfif", "jp2", "jpe", "jpeg", "jpg"),
-        *("pbm", "pgm", "png", "pnm", "ppm", "tif", "tiff", "webp"),
+        "apng",
+        "avif",
+        "bmp",
+        "dib",
+        "gif",
+        "j2k",
+        "jfif",
+        "jp2",
+        "jpe",
+        "jpeg",
+        "jpg",
+        "pbm",
+        "pgm",
+        "png",
+        "pnm",
+        "ppm",
+        "tif",
+        "tiff",
+        "webp",
     )
 )
 

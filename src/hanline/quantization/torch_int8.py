@@ -343,8 +343,13 @@ def _convolution(
     norm = group.norm
     if norm is not None:
         weight, bias = fuse_conv_bn_weights(
-            *(weight, bias, cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)),
-            *(norm.eps, norm.weight, norm.bias),
+            weight,
+            bias,
+            cast(Tensor, norm.running_mean),
+            cast(Tensor, norm.running_var),
+            norm.eps,
+            norm.weight,
+            norm.bias,
         )
     (source,) = group.convolution.all_input_nodes
     before, after = scales[source], scales.get(group.output)
@@ -389,9 +394,19 @@ class _EightBitLinear(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         scores: Tensor = torch.ops.onednn.qlinear_pointwise(
-            *(self.scale.write(values), self.scale.step, self.scale.zero),
-            *(self.packed, self.steps, self.zeros, self.bias),
-            *(1.0, 0, torch.float32, "none", [], ""),
+            self.scale.write(values),
+            self.scale.step,
+            self.scale.zero,
+            self.packed,
+            self.steps,
+            self.zeros,
+            self.bias,
+            1.0,
+            0,
+            torch.float32,
+            "none",
+            [],
+            "",
         )
         return scores
 

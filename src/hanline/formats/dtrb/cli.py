@@ -20,8 +20,16 @@ CHARACTERS_36 = "0123456789abcdefghijklmnopqrstuvwxyz"
 NAMED = ("dtrb_36", "dtrb_94", "easyocr_korean_g2", "korean")
 # The sets of test.py --benchmark_all_eval, below --eval_data.
 BENCHMARKS = (
-    *("IIIT5k_3000", "SVT", "IC03_860", "IC03_867", "IC13_857"),
-    *("IC13_1015", "IC15_1811", "IC15_2077", "SVTP", "CUTE80"),
+    "IIIT5k_3000",
+    "SVT",
+    "IC03_860",
+    "IC03_867",
+    "IC13_857",
+    "IC13_1015",
+    "IC15_1811",
+    "IC15_2077",
+    "SVTP",
+    "CUTE80",
 )
 
 
@@ -100,8 +108,14 @@ def _train_parser(script: str) -> argparse.ArgumentParser:
     for name in ("exp_name", "train_data", "valid_data"):
         parser.add_argument(f"--{name}", required=name != "exp_name")
     for name, default in (
-        *(("manualSeed", 1111), ("num_iter", 300000), ("valInterval", 2000)),
-        *(("lr", 1.0), ("beta1", 0.9), ("rho", 0.95), ("eps", 1e-8), ("grad_clip", 5.0)),
+        ("manualSeed", 1111),
+        ("num_iter", 300000),
+        ("valInterval", 2000),
+        ("lr", 1.0),
+        ("beta1", 0.9),
+        ("rho", 0.95),
+        ("eps", 1e-8),
+        ("grad_clip", 5.0),
     ):
         parser.add_argument(f"--{name}", type=type(default), default=default)
     parser.add_argument("--saved_model", default="")
@@ -150,9 +164,15 @@ def _architecture_parser(script: str) -> argparse.ArgumentParser:
     ):
         parser.add_argument(f"--{name}", required=True, choices=choices)
     for name, default in (
-        *(("workers", 4), ("batch_size", 192), ("batch_max_length", 25), ("imgH", 32)),
-        *(("imgW", 100), ("num_fiducial", 20), ("input_channel", 1)),
-        *(("output_channel", 512), ("hidden_size", 256)),
+        ("workers", 4),
+        ("batch_size", 192),
+        ("batch_max_length", 25),
+        ("imgH", 32),
+        ("imgW", 100),
+        ("num_fiducial", 20),
+        ("input_channel", 1),
+        ("output_channel", 512),
+        ("hidden_size", 256),
     ):
         parser.add_argument(f"--{name}", type=int, default=default)
     for name in ("rgb", "sensitive", "PAD"):
@@ -237,8 +257,11 @@ def _demo(given: argparse.Namespace, translation: Translation) -> None:
     checkpoint = _imported(given, translation)
     translation.commands.append(
         [
-            *("hanline", "predict", f"input={given.image_folder}"),
-            *(f"checkpoint={checkpoint}", f"batch_size={given.batch_size}"),
+            "hanline",
+            "predict",
+            f"input={given.image_folder}",
+            f"checkpoint={checkpoint}",
+            f"batch_size={given.batch_size}",
         ]
     )
     translation.notes.append(
