@@ -36,7 +36,7 @@ _DTRB = (
     "model.sequence_modeling.layers=2",
 )
 _FIXED = (*_DTRB, "image.width=480")
-# What each model is given besides its name.
+# The settings of every model, in addition to its name.
 MODELS: dict[str, Sequence[str]] = {
     "none_compact_bilstm_ctc": (),
     "headline": ("optimizer.lr=0.002", "model.sequence_modeling.hidden_size=192"),
@@ -91,7 +91,7 @@ def main() -> None:
 
 
 def read_folder(folder: Path) -> list[Row]:
-    """The lines of a folder."""
+    """Return the lines of a folder."""
     return [row for row in read_gt(folder / GT) if not row.problem]
 
 
@@ -130,7 +130,7 @@ def steps_per_second(settings: Sequence[str]) -> float:
 
 
 def run_training(settings: Sequence[str], until: int | None = None) -> list[tuple[int, float]]:
-    """When which steps were done, in seconds; ``until`` so many seconds after the first."""
+    """Return the finished steps and their times in seconds, up to ``until`` after the first."""
     command = [
         sys.executable,
         "-u",

@@ -58,7 +58,7 @@ MODEL = [
     "data=lmdb",
     "corpus.min_words=1",
     "corpus.max_words=1",
-    # Each word as wide as it is; DTRB squeezes or stretches all to 100 pixels.
+    # Each word keeps its own width; DTRB squeezes or stretches all to 100 pixels.
     "image.width=null",
     "image.keep_ratio=true",
     "max_label_length=25",
@@ -122,7 +122,7 @@ def draw(folder: Path, words: Path | None, samples: int) -> str:
     random.Random(1).shuffle(texts)
     validation = texts[: min(1000, len(texts) // 10)]
     train = texts[len(validation) : len(validation) + samples]
-    # Every character of validation has to be learnt.
+    # Every character of validation has to be learned.
     known = set("".join(train))
     validation = [word for word in validation if known.issuperset(word)]
     print(f"{len(train)} words to train on, in {samples} images; {len(validation)} others to read")
@@ -148,7 +148,7 @@ def draw(folder: Path, words: Path | None, samples: int) -> str:
 
 
 def files(folder: Path) -> list[str]:
-    """The texts and the charset, as both commands of Hanline take them."""
+    """Return the texts and the charset, as both commands of Hanline take them."""
     train, validation = folder / "train.txt", folder / "validation.txt"
     return [
         "corpus=files",
@@ -220,7 +220,7 @@ def watch(
     process = subprocess.Popen(
         command,
         cwd=folder,
-        # What is printed counts when it is printed.
+        # A printed line's time is when it is printed.
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -116,7 +116,7 @@ def _check_archive(path: Path) -> None:
             unpacked = sum(entry.file_size for entry in archive.infolist())
             broken = None if unpacked > path.stat().st_size else archive.testzip()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-        return  # Older files are no archives, and what is damaged will not load.
+        return  # Older files are no archives, and damaged ones will not load.
     if unpacked > path.stat().st_size:
         raise HanlineError(
             f"{path} is refused: it has {path.stat().st_size:,} bytes and would unpack to "

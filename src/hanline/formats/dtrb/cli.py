@@ -35,7 +35,7 @@ BENCHMARKS = (
 
 @dataclass
 class Translation:
-    """What to run instead, in order, and what is to be known of it.
+    """The commands to run instead, in order, and notes on them.
 
     Attributes:
         files: texts to write first, by path.
@@ -52,7 +52,7 @@ class Translation:
     environment: dict[str, str] = field(default_factory=dict)
 
     def shell(self) -> list[str]:
-        """The lines to type into a shell."""
+        """Return the lines to type into a shell."""
         variables = "".join(f"{name}={shlex.quote(v)} " for name, v in self.environment.items())
         return [
             *(
@@ -154,7 +154,7 @@ def _pack_parser(script: str) -> argparse.ArgumentParser:
 
 
 def _architecture_parser(script: str) -> argparse.ArgumentParser:
-    """The options that training, testing and the demo share."""
+    """Build the parser of the options that training, testing and the demo share."""
     parser = _Parser(prog=script)
     for name, choices in (
         ("Transformation", ("None", "TPS")),
@@ -215,8 +215,8 @@ def _train(given: argparse.Namespace, translation: Translation) -> None:
         if not given.FT:
             translation.notes.append(
                 "--saved_model without --FT: DTRB demands that every tensor fits; Hanline loads "
-                "what fits and lists the rest. A run of Hanline's own goes on, optimiser and all, "
-                "with hanline train resume=…/last.ckpt"
+                "what fits and lists the rest. A run of Hanline goes on, with the "
+                "optimizer's state, with hanline train resume=…/last.ckpt"
             )
     elif given.FT:
         translation.notes.append("--FT is not needed: there is no --saved_model to tune")
@@ -304,7 +304,7 @@ SCRIPTS: dict[
 
 
 def _imported(given: argparse.Namespace, translation: Translation) -> str:
-    """The checkpoint to read with; a ``.pth`` is imported first, which takes the other options."""
+    """Return the checkpoint to read with; a ``.pth`` is imported first, with the other options."""
     model = Path(given.saved_model)
     if model.suffix != ".pth":
         translation.notes.append(
@@ -324,7 +324,7 @@ def _imported(given: argparse.Namespace, translation: Translation) -> str:
     translation.commands.append(command)
     translation.notes.append(
         "--output_channel, --hidden_size, --num_fiducial, --rgb and --input_channel are not "
-        "needed: the tensors tell them"
+        "needed: the tensors show them"
     )
     return str(checkpoint)
 
@@ -377,7 +377,7 @@ def _image(given: argparse.Namespace, translation: Translation, channels: bool =
 
 def _optimizer(given: argparse.Namespace, translation: Translation) -> list[str]:
     if given.adam:
-        translation.notes.append("--rho and --eps are not needed: DTRB's Adam does not heed them")
+        translation.notes.append("--rho and --eps are not needed: DTRB's Adam ignores them")
         betas = f"optimizer.betas=[{given.beta1},0.999]"
         return ["optimizer=adam", f"optimizer.lr={given.lr}", betas]
     translation.notes.append("--beta1 is not needed: it is Adam's")

@@ -188,6 +188,7 @@ def architecture(spec: Mapping[str, Any]) -> str:
 
 
 def is_resnet(bare: Mapping[str, object]) -> bool:
+    """Return whether a state, or a part of one, has DTRB's names of a ResNet."""
     return any(name.startswith("FeatureExtraction.ConvNet.conv0_") for name in bare) or any(
         # A part of a state is renamed too.
         re.match(r"FeatureExtraction\.ConvNet\.(layer|conv|bn)\d", name)

@@ -136,12 +136,12 @@ def _sampled(classes: list[list[int]], count: int, others: int) -> tuple[Tensor,
     """Choose the classes of a sampled softmax.
 
     The blank and the labels' classes are in it, and a uniform sample of the others. Each of those
-    stands for 1 / its probability of being sampled, so that the sum of the exponentials is right on
+    counts for 1 / its probability of being sampled, so that the sum of the exponentials is right on
     average (Bengio and Senécal, "Adaptive importance sampling to accelerate training of a neural
     probabilistic language model", IEEE Transactions on Neural Networks, 2008).
 
     Returns:
-        int64 (S,): the chosen classes, the blank first; and float (S,): what is added to their
+        int64 (S,): the chosen classes, the blank first; and float (S,): the addends of their
         scores.
     """
     present = [BLANK, *sorted({c for label in classes for c in label})]
