@@ -3,7 +3,7 @@
     make bench [DTRB=PATH]
     python benchmarks/all.py [--dtrb PATH] [--only NAME ...]
 
-Without a checkout of DTRB its columns stay empty. What takes hours stands apart, in
+Without a checkout of DTRB its columns stay empty. Benchmarks of hours are separate, in
 time_to_accuracy.py and precision.py.
 """
 
@@ -16,7 +16,13 @@ from measuring import Row, command
 
 # Each has arguments(parser) and rows(given).
 BENCHMARKS = [
-    *("training", "reading", "loading", "opening", "packing", "drawing", "metrics"),
+    "training",
+    "reading",
+    "loading",
+    "opening",
+    "packing",
+    "drawing",
+    "metrics",
 ]
 
 

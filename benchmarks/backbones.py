@@ -30,11 +30,13 @@ from hanline.metrics.punctuation import fold_punctuation
 
 # The sequence modeling that DTRB gives its models; headline_quick has a smaller one.
 _DTRB = (
-    *("optimizer.lr=0.001", "model.sequence_modeling.hidden_size=256"),
-    *("model.sequence_modeling.out_channels=256", "model.sequence_modeling.layers=2"),
+    "optimizer.lr=0.001",
+    "model.sequence_modeling.hidden_size=256",
+    "model.sequence_modeling.out_channels=256",
+    "model.sequence_modeling.layers=2",
 )
 _FIXED = (*_DTRB, "image.width=480")
-# What each model is given besides its name.
+# The settings of every model, in addition to its name.
 MODELS: dict[str, Sequence[str]] = {
     "none_compact_bilstm_ctc": (),
     "headline": ("optimizer.lr=0.002", "model.sequence_modeling.hidden_size=192"),
@@ -89,7 +91,7 @@ def main() -> None:
 
 
 def read_folder(folder: Path) -> list[Row]:
-    """The lines of a folder."""
+    """Return the lines of a folder."""
     return [row for row in read_gt(folder / GT) if not row.problem]
 
 
@@ -128,10 +130,15 @@ def steps_per_second(settings: Sequence[str]) -> float:
 
 
 def run_training(settings: Sequence[str], until: int | None = None) -> list[tuple[int, float]]:
-    """When which steps were done, in seconds; ``until`` so many seconds after the first."""
+    """Return the finished steps and their times in seconds, up to ``until`` after the first."""
     command = [
-        *(sys.executable, "-u", "-m", "hanline.commands.train", "experiment=headline_quick"),
-        *("trainer.log_every_n_steps=5", *settings),
+        sys.executable,
+        "-u",
+        "-m",
+        "hanline.commands.train",
+        "experiment=headline_quick",
+        "trainer.log_every_n_steps=5",
+        *settings,
     ]
     times: list[tuple[int, float]] = []
     printed: list[str] = []
@@ -159,7 +166,10 @@ def print_table(done: Sequence[Trained], folders: Sequence[Path]) -> None:
     table.add_column("lines/s, one core")
     for one in done:
         table.add_row(
-            *(one.model, f"{one.parameters:.1f} M", f"{one.steps:,}", f"{one.minutes:.1f}"),
+            one.model,
+            f"{one.parameters:.1f} M",
+            f"{one.steps:,}",
+            f"{one.minutes:.1f}",
             *(f"{percent:.1f} %" for pair in one.errors.values() for percent in pair),
             f"{one.lines_per_second:.0f}",
         )

@@ -74,9 +74,16 @@ def dtrb_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def print_rows(rows: Sequence[Row]) -> None:
-    """The table of all rows."""
+    """Return the table of all rows."""
     table = Table(
-        *("work", "Hanline", "other", "", "ratio", "goal", "of the limit", "limited by"),
+        "work",
+        "Hanline",
+        "other",
+        "",
+        "ratio",
+        "goal",
+        "of the limit",
+        "limited by",
         box=None,
         pad_edge=False,
     )
@@ -96,7 +103,7 @@ def print_rows(rows: Sequence[Row]) -> None:
 
 
 def number(value: float) -> str:
-    """A rate with three digits that count."""
+    """Render a rate with three significant digits."""
     digits = max(0, 2 - len(str(int(value))) + 1)
     return f"{value:,.{digits}f}"
 
@@ -129,7 +136,7 @@ def rate_of(work: Callable[[], object], count: float, seconds: float = 0.0) -> f
 
 
 def product_rate(dtype: torch.dtype, threads: int) -> float:
-    """The operations a second of a product of matrices that fits the caches, two a multiply-add.
+    """Measure operations a second of a matrix product in the caches, two per multiply-add.
 
     Args:
         dtype: float32, bfloat16, or int8, which is multiplied as oneDNN does for convolutions.
@@ -156,8 +163,23 @@ def _product(dtype: torch.dtype) -> tuple[Callable[[], object], float]:
 
         def work() -> object:
             return torch.ops.onednn.qconv2d_pointwise(
-                *(images, 1.0, 0, packed, scales, zeros, None, once, none, once, 1),
-                *(1e4, 0, torch.uint8, "none", [], ""),
+                images,
+                1.0,
+                0,
+                packed,
+                scales,
+                zeros,
+                None,
+                once,
+                none,
+                once,
+                1,
+                1e4,
+                0,
+                torch.uint8,
+                "none",
+                [],
+                "",
             )
 
         return work, 2.0 * batch * side * side * channels * channels
@@ -178,7 +200,7 @@ def copy_rate(threads: int) -> float:
 
 @contextmanager
 def threads_of(threads: int) -> Iterator[None]:
-    """Torch works in so many threads."""
+    """Limit torch to this number of threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -189,7 +211,7 @@ def threads_of(threads: int) -> Iterator[None]:
 
 @contextmanager
 def one_core() -> Iterator[None]:
-    """This process has one core, where the system can be told so."""
+    """Pin this process to one core, if the system supports it."""
     if not hasattr(os, "sched_setaffinity"):
         with threads_of(1):
             yield
@@ -204,7 +226,7 @@ def one_core() -> Iterator[None]:
 
 
 def describe_machine() -> str:
-    """The processor, its cores, and the versions that a figure depends on."""
+    """Return the processor, its cores, and the versions that a measurement depends on."""
     return (
         f"{_processor()}, {available_cpus()} cores, Python {platform.python_version()}, "
         f"torch {torch.__version__}, {platform.system()}"
@@ -221,7 +243,7 @@ def _processor() -> str:
 
 
 def dtrb_module(checkout: Path, name: str) -> ModuleType:
-    """A module of a DTRB checkout, made to run with the torch of today.
+    """Import a module of a DTRB checkout, adapted to the current torch.
 
     DTRB imports ``torch._utils._accumulate``, which torch dropped; it is what itertools has.
     """

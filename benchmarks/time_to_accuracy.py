@@ -54,9 +54,14 @@ runpy.run_path(checkout + "/train.py", run_name="__main__")
 """
 HANGUL = re.compile("[가-힣]+")
 MODEL = [
-    *("experiment=lines", "data=lmdb", "corpus.min_words=1", "corpus.max_words=1"),
-    # Each word as wide as it is; DTRB squeezes or stretches all to 100 pixels.
-    *("image.width=null", "image.keep_ratio=true", "max_label_length=25"),
+    "experiment=lines",
+    "data=lmdb",
+    "corpus.min_words=1",
+    "corpus.max_words=1",
+    # Each word keeps its own width; DTRB squeezes or stretches all to 100 pixels.
+    "image.width=null",
+    "image.keep_ratio=true",
+    "max_label_length=25",
 ]
 
 
@@ -117,7 +122,7 @@ def draw(folder: Path, words: Path | None, samples: int) -> str:
     random.Random(1).shuffle(texts)
     validation = texts[: min(1000, len(texts) // 10)]
     train = texts[len(validation) : len(validation) + samples]
-    # Every character of validation has to be learnt.
+    # Every character of validation has to be learned.
     known = set("".join(train))
     validation = [word for word in validation if known.issuperset(word)]
     print(f"{len(train)} words to train on, in {samples} images; {len(validation)} others to read")
@@ -127,21 +132,30 @@ def draw(folder: Path, words: Path | None, samples: int) -> str:
         count = samples if part == "train" else len(validation)
         run_quietly(
             [
-                *(sys.executable, "-m", "hanline.commands.synthesize", "output_format=lmdb"),
-                *(f"output={folder / part}", f"part={part}", f"samples={count}"),
+                sys.executable,
+                "-m",
+                "hanline.commands.synthesize",
+                "output_format=lmdb",
+                f"output={folder / part}",
+                f"part={part}",
+                f"samples={count}",
                 *files(folder),
-                *("synthesis.fonts=bundled", "max_label_length=25"),
+                "synthesis.fonts=bundled",
+                "max_label_length=25",
             ]
         )
     return "".join(sorted(known))
 
 
 def files(folder: Path) -> list[str]:
-    """The texts and the charset, as both commands of Hanline take them."""
+    """Return the texts and the charset, as both commands of Hanline take them."""
     train, validation = folder / "train.txt", folder / "validation.txt"
     return [
-        *("corpus=files", f"corpus.files=[{train}]", f"corpus.validation_files=[{validation}]"),
-        *("charset=corpus", f"charset.files=[{train}]"),
+        "corpus=files",
+        f"corpus.files=[{train}]",
+        f"corpus.validation_files=[{validation}]",
+        "charset=corpus",
+        f"charset.files=[{train}]",
     ]
 
 
@@ -153,9 +167,15 @@ def run_quietly(command: Sequence[str]) -> None:
 
 def own_command(folder: Path, overrides: Iterable[str]) -> list[str]:
     return [
-        *(sys.executable, "-m", "hanline.commands.train", *MODEL, *files(folder)),
-        *(f"data.train.dir={folder / 'train'}", f"data.validation.dir={folder / 'validation'}"),
-        *(f"hydra.run.dir={folder / 'run'}", *overrides),
+        sys.executable,
+        "-m",
+        "hanline.commands.train",
+        *MODEL,
+        *files(folder),
+        f"data.train.dir={folder / 'train'}",
+        f"data.validation.dir={folder / 'validation'}",
+        f"hydra.run.dir={folder / 'run'}",
+        *overrides,
     ]
 
 
@@ -165,12 +185,29 @@ def dtrb_command(folder: Path, checkout: Path, characters: str, interval: int) -
     shim = folder / "dtrb.py"
     shim.write_text(SHIM, encoding="utf-8")
     return [
-        *(sys.executable, str(shim), str(checkout)),
-        *("--train_data", str(folder / "train"), "--select_data", "/", "--batch_ratio", "1"),
-        *("--valid_data", str(folder / "validation"), "--valInterval", str(interval)),
-        *("--Transformation", "None", "--FeatureExtraction", "VGG"),
-        *("--SequenceModeling", "BiLSTM", "--Prediction", "CTC"),
-        *("--character", characters),
+        sys.executable,
+        str(shim),
+        str(checkout),
+        "--train_data",
+        str(folder / "train"),
+        "--select_data",
+        "/",
+        "--batch_ratio",
+        "1",
+        "--valid_data",
+        str(folder / "validation"),
+        "--valInterval",
+        str(interval),
+        "--Transformation",
+        "None",
+        "--FeatureExtraction",
+        "VGG",
+        "--SequenceModeling",
+        "BiLSTM",
+        "--Prediction",
+        "CTC",
+        "--character",
+        characters,
     ]
 
 
@@ -183,7 +220,7 @@ def watch(
     process = subprocess.Popen(
         command,
         cwd=folder,
-        # What is printed counts when it is printed.
+        # A printed line's time is when it is printed.
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

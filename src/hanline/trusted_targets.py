@@ -159,7 +159,7 @@ def _check_event(event: yaml.Event, file: Path) -> None:
 def check_targets(
     config: Mapping[str, Any], file: Path, run_dir: Path, said: Mapping[str, str]
 ) -> None:
-    """Refuse a run's configuration that would build anything but what is registered.
+    """Refuse a run's configuration that would build anything that is not registered.
 
     Args:
         config: plain values, all filled in.

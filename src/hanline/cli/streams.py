@@ -1,11 +1,11 @@
-"""What the screen, or what stands in its place, can take."""
+"""Set up the standard streams."""
 
 import io
 import sys
 
 
 def escape_unencodable() -> None:
-    """Have characters that the output's encoding lacks written as ``\\uc18d``, not raised.
+    r"""Write characters that the output's encoding lacks as ``\uc18d`` instead of failing.
 
     Windows gives a file or a pipe an encoding that may lack Hangul.
     """

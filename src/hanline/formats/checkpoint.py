@@ -62,7 +62,7 @@ def add_record(
 
     Args:
         checkpoint: Lightning's; its ``state_dict`` has the recognizer below ``recognizer.``.
-        recognizer: what is trained.
+        recognizer: the trained model.
         metrics: those of the last validation by name, with its ``step``; empty if there was none.
     """
     checkpoint[KEY] = record.write(recognizer) | {_METRICS: dict(metrics)}

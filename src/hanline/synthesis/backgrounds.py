@@ -1,4 +1,4 @@
-"""What stands behind a text: grounds made from nothing, in grey."""
+"""Render backgrounds of text in grey, without image files."""
 
 import math
 import random

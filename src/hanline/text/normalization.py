@@ -1,4 +1,4 @@
-"""One form for every text: what is trained on, what is crawled and what is compared."""
+"""Normalize texts for training, crawling and comparison to one form."""
 
 import re
 import unicodedata

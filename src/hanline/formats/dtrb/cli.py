@@ -20,14 +20,22 @@ CHARACTERS_36 = "0123456789abcdefghijklmnopqrstuvwxyz"
 NAMED = ("dtrb_36", "dtrb_94", "easyocr_korean_g2", "korean")
 # The sets of test.py --benchmark_all_eval, below --eval_data.
 BENCHMARKS = (
-    *("IIIT5k_3000", "SVT", "IC03_860", "IC03_867", "IC13_857"),
-    *("IC13_1015", "IC15_1811", "IC15_2077", "SVTP", "CUTE80"),
+    "IIIT5k_3000",
+    "SVT",
+    "IC03_860",
+    "IC03_867",
+    "IC13_857",
+    "IC13_1015",
+    "IC15_1811",
+    "IC15_2077",
+    "SVTP",
+    "CUTE80",
 )
 
 
 @dataclass
 class Translation:
-    """What to run instead, in order, and what is to be known of it.
+    """The commands to run instead, in order, and notes on them.
 
     Attributes:
         files: texts to write first, by path.
@@ -44,7 +52,7 @@ class Translation:
     environment: dict[str, str] = field(default_factory=dict)
 
     def shell(self) -> list[str]:
-        """The lines to type into a shell."""
+        """Return the lines to type into a shell."""
         variables = "".join(f"{name}={shlex.quote(v)} " for name, v in self.environment.items())
         return [
             *(
@@ -100,8 +108,14 @@ def _train_parser(script: str) -> argparse.ArgumentParser:
     for name in ("exp_name", "train_data", "valid_data"):
         parser.add_argument(f"--{name}", required=name != "exp_name")
     for name, default in (
-        *(("manualSeed", 1111), ("num_iter", 300000), ("valInterval", 2000)),
-        *(("lr", 1.0), ("beta1", 0.9), ("rho", 0.95), ("eps", 1e-8), ("grad_clip", 5.0)),
+        ("manualSeed", 1111),
+        ("num_iter", 300000),
+        ("valInterval", 2000),
+        ("lr", 1.0),
+        ("beta1", 0.9),
+        ("rho", 0.95),
+        ("eps", 1e-8),
+        ("grad_clip", 5.0),
     ):
         parser.add_argument(f"--{name}", type=type(default), default=default)
     parser.add_argument("--saved_model", default="")
@@ -140,7 +154,7 @@ def _pack_parser(script: str) -> argparse.ArgumentParser:
 
 
 def _architecture_parser(script: str) -> argparse.ArgumentParser:
-    """The options that training, testing and the demo share."""
+    """Build the parser of the options that training, testing and the demo share."""
     parser = _Parser(prog=script)
     for name, choices in (
         ("Transformation", ("None", "TPS")),
@@ -150,9 +164,15 @@ def _architecture_parser(script: str) -> argparse.ArgumentParser:
     ):
         parser.add_argument(f"--{name}", required=True, choices=choices)
     for name, default in (
-        *(("workers", 4), ("batch_size", 192), ("batch_max_length", 25), ("imgH", 32)),
-        *(("imgW", 100), ("num_fiducial", 20), ("input_channel", 1)),
-        *(("output_channel", 512), ("hidden_size", 256)),
+        ("workers", 4),
+        ("batch_size", 192),
+        ("batch_max_length", 25),
+        ("imgH", 32),
+        ("imgW", 100),
+        ("num_fiducial", 20),
+        ("input_channel", 1),
+        ("output_channel", 512),
+        ("hidden_size", 256),
     ):
         parser.add_argument(f"--{name}", type=int, default=default)
     for name in ("rgb", "sensitive", "PAD"):
@@ -195,8 +215,8 @@ def _train(given: argparse.Namespace, translation: Translation) -> None:
         if not given.FT:
             translation.notes.append(
                 "--saved_model without --FT: DTRB demands that every tensor fits; Hanline loads "
-                "what fits and lists the rest. A run of Hanline's own goes on, optimiser and all, "
-                "with hanline train resume=…/last.ckpt"
+                "what fits and lists the rest. A run of Hanline goes on, with the "
+                "optimizer's state, with hanline train resume=…/last.ckpt"
             )
     elif given.FT:
         translation.notes.append("--FT is not needed: there is no --saved_model to tune")
@@ -237,8 +257,11 @@ def _demo(given: argparse.Namespace, translation: Translation) -> None:
     checkpoint = _imported(given, translation)
     translation.commands.append(
         [
-            *("hanline", "predict", f"input={given.image_folder}"),
-            *(f"checkpoint={checkpoint}", f"batch_size={given.batch_size}"),
+            "hanline",
+            "predict",
+            f"input={given.image_folder}",
+            f"checkpoint={checkpoint}",
+            f"batch_size={given.batch_size}",
         ]
     )
     translation.notes.append(
@@ -281,7 +304,7 @@ SCRIPTS: dict[
 
 
 def _imported(given: argparse.Namespace, translation: Translation) -> str:
-    """The checkpoint to read with; a ``.pth`` is imported first, which takes the other options."""
+    """Return the checkpoint to read with; a ``.pth`` is imported first, with the other options."""
     model = Path(given.saved_model)
     if model.suffix != ".pth":
         translation.notes.append(
@@ -301,7 +324,7 @@ def _imported(given: argparse.Namespace, translation: Translation) -> str:
     translation.commands.append(command)
     translation.notes.append(
         "--output_channel, --hidden_size, --num_fiducial, --rgb and --input_channel are not "
-        "needed: the tensors tell them"
+        "needed: the tensors show them"
     )
     return str(checkpoint)
 
@@ -354,7 +377,7 @@ def _image(given: argparse.Namespace, translation: Translation, channels: bool =
 
 def _optimizer(given: argparse.Namespace, translation: Translation) -> list[str]:
     if given.adam:
-        translation.notes.append("--rho and --eps are not needed: DTRB's Adam does not heed them")
+        translation.notes.append("--rho and --eps are not needed: DTRB's Adam ignores them")
         betas = f"optimizer.betas=[{given.beta1},0.999]"
         return ["optimizer=adam", f"optimizer.lr={given.lr}", betas]
     translation.notes.append("--beta1 is not needed: it is Adam's")

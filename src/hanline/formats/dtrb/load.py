@@ -42,7 +42,7 @@ def recognizer_from_dtrb(
         charset: the characters, in the order of their classes; None is answered with those that
             could be it.
         image: as :class:`hanline.models.recognizer.Recognizer` takes it, but for ``channels``,
-            which the weights tell.
+            which the weights show.
         max_label_length: the most characters in a text.
         path: the file, for messages.
 
@@ -62,7 +62,7 @@ def recognizer_from_dtrb(
         max_label_length=max_label_length,
     )
     _check_tensors(bare, recognizer, path)
-    # What is missing now are counts, which start anew.
+    # Only counts are missing now, which start again at 0.
     recognizer.load_state_dict(recognizer.state_dict() | recognizer_state(bare))
     return recognizer.eval()
 
