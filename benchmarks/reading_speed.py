@@ -1,6 +1,6 @@
 """Reads batches with Hanline and with DTRB, on all cores.
 
-    python benchmarks/reading.py [--dtrb PATH] [--models NAME ...]
+    python benchmarks/reading_speed.py [--dtrb PATH] [--models NAME ...]
 
 Batches of 64 images of 32×100 pixels, 1,400 classes, decoded already: from pixels to texts. Hanline
 reads as `hanline predict` does, in bfloat16 where `auto` takes it, and CTC in 8 bits too; DTRB as
@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from measuring import Row, command, dtrb_argument, in_turns, product_rate
 from torch import Tensor
-from training import (
+from training_speed import (
     BATCH,
     HEIGHT,
     LONGEST,

@@ -1,6 +1,6 @@
 """All metrics of many readings: Hanline, and an edit distance in Python.
 
-    python benchmarks/metrics.py [--readings N]
+    python benchmarks/metrics_speed.py [--readings N]
 
 The other is nltk's edit distance, which DTRB takes, or where nltk is not installed the textbook's.
 It judges a share of the readings.

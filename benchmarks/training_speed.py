@@ -1,6 +1,6 @@
 """Trains one step after another with Hanline and with DTRB, on all cores.
 
-    python benchmarks/training.py [--dtrb PATH] [--models NAME ...]
+    python benchmarks/training_speed.py [--dtrb PATH] [--models NAME ...]
 
 Batches of 64 images of 32×100 pixels, 1,400 classes. Hanline's step is that of `hanline train`:
 its own module, the precision that `auto` takes, AdamW, gradients clipped, memory kept. DTRB's is

@@ -1,6 +1,6 @@
 """LMDB → batches of pixels in random order: Hanline's loader and DTRB's.
 
-    python benchmarks/loading.py --dtrb PATH [--samples N] [--batch-size N]
+    python benchmarks/loading_speed.py --dtrb PATH [--samples N] [--batch-size N]
 
 Both read the same set of drawn words, 32 × 100 pixels in one channel, with no worker on one core,
 then with two workers; Hanline with its defaults, so that pixels are ready (the first opening, at
