@@ -16,7 +16,8 @@ from measuring import Row, command
 
 # Each has arguments(parser) and rows(given).
 BENCHMARKS = [
-    *("training_speed", "reading_speed", "loading_speed", "opening", "packing", "drawing"), "metrics_speed",
+    *("training_speed", "reading_speed", "loading_speed", "opening", "packing", "drawing"),
+    "metrics_speed",
 ]
 
 

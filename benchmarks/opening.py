@@ -25,6 +25,7 @@ from word_images import (
 )
 
 from hanline.data.dataset import LMDBDataset
+from hanline.data.dataset_writer import NewSample
 from hanline.data.images import ImageFormat
 from hanline.data.labels import LabelRules
 
@@ -61,7 +62,7 @@ def rows(given: argparse.Namespace) -> Iterable[Row]:
 
 def write_labels(path: Path, count: int) -> Path:
     """A set of so many words, and of images that are none."""
-    return write_lmdb(path, count, of=[(b"\0", word) for word in words()])
+    return write_lmdb(path, count, of=[NewSample(b"\0", word) for word in words()])
 
 
 def opening(path: Path) -> float:

@@ -195,7 +195,7 @@ def watch(
     timer.start()
     for line in process.stdout:
         course.output = [*course.output[-40:], line]
-        found = re.match(r"Current_accuracy\s*:\s*([\d.]+)", line)
+        found = re.search(r"Current_accuracy\s*:\s*([\d.]+)", line)
         if not found:
             continue
         course.points.append((time.perf_counter() - start, float(found[1])))

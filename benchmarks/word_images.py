@@ -16,12 +16,13 @@ from measuring import dtrb_module
 from omegaconf import DictConfig
 
 from hanline.cli.hydra_app import CONF
+from hanline.data.dataset_writer import NewSample
 from hanline.data.image_folder import FolderWriter
 from hanline.data.lmdb_writer import LMDBWriter
 from hanline.synthesis.dataset_renderer import DatasetRenderer
 from hanline.text.charset import Charset
 
-Samples = Sequence[tuple[bytes, str]]
+Samples = Sequence[NewSample]
 MAX_LENGTH = 25
 HEIGHT, WIDTH = 32, 100
 # So many different words are drawn; a larger set repeats them.
@@ -63,7 +64,7 @@ def words(count: int = DISTINCT) -> list[str]:
 def samples() -> Samples:
     """Words, drawn: PNG files of 32 px, and labels."""
     drawn = drawn_with().draw(words(), processes=1)
-    return [(sample.image, sample.label) for some in drawn for sample in some]
+    return [NewSample(sample.image, sample.label) for some in drawn for sample in some]
 
 
 def write_lmdb(path: Path, count: int, of: Samples | None = None) -> Path:
