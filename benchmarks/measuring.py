@@ -18,6 +18,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from hanline.models.precision import best_precision
 from hanline.system.parallel import available_cpus
 
 
@@ -204,9 +205,11 @@ def one_core() -> Iterator[None]:
 
 
 def describe_machine() -> str:
-    """The processor, its cores, and the versions that a figure depends on."""
+    """Return the processor, its cores and numbers, and the versions that a figure depends on."""
+    products = "with" if best_precision("cpu")[0] == "bf16-mixed" else "without"
     return (
-        f"{_processor()}, {available_cpus()} cores, Python {platform.python_version()}, "
+        f"{_processor()} {products} bf16 products ({torch.backends.cpu.get_cpu_capability()}), "
+        f"{available_cpus()} cores, Python {platform.python_version()}, "
         f"torch {torch.__version__}, {platform.system()}"
     )
 
