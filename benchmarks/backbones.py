@@ -89,7 +89,7 @@ def main() -> None:
 
 
 def read_folder(folder: Path) -> list[Row]:
-    """The lines of a folder."""
+    """Return the lines of a folder."""
     return [row for row in read_gt(folder / GT) if not row.problem]
 
 

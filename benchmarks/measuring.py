@@ -75,7 +75,7 @@ def dtrb_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def print_rows(rows: Sequence[Row]) -> None:
-    """The table of all rows."""
+    """Print the table of all rows."""
     table = Table(
         *("work", "Hanline", "other", "", "ratio", "goal", "of the limit", "limited by"),
         box=None,
@@ -97,7 +97,7 @@ def print_rows(rows: Sequence[Row]) -> None:
 
 
 def number(value: float) -> str:
-    """A rate with three digits that count."""
+    """Format a rate with three digits that count."""
     digits = max(0, 2 - len(str(int(value))) + 1)
     return f"{value:,.{digits}f}"
 
@@ -130,7 +130,9 @@ def rate_of(work: Callable[[], object], count: float, seconds: float = 0.0) -> f
 
 
 def product_rate(dtype: torch.dtype, threads: int) -> float:
-    """The operations a second of a product of matrices that fits the caches, two a multiply-add.
+    """Return the operations a second of a product of matrices, two a multiply-add.
+
+    The matrices fit the caches.
 
     Args:
         dtype: float32, bfloat16, or int8, which is multiplied as oneDNN does for convolutions.
@@ -179,7 +181,7 @@ def copy_rate(threads: int) -> float:
 
 @contextmanager
 def threads_of(threads: int) -> Iterator[None]:
-    """Torch works in so many threads."""
+    """Have torch work in this many threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -190,7 +192,7 @@ def threads_of(threads: int) -> Iterator[None]:
 
 @contextmanager
 def one_core() -> Iterator[None]:
-    """This process has one core, where the system can be told so."""
+    """Give this process one core, if the system lets it choose its cores."""
     if not hasattr(os, "sched_setaffinity"):
         with threads_of(1):
             yield
@@ -224,7 +226,7 @@ def _processor() -> str:
 
 
 def dtrb_module(checkout: Path, name: str) -> ModuleType:
-    """A module of a DTRB checkout, made to run with the torch of today.
+    """Import a module of a DTRB checkout, made to run with the torch of today.
 
     DTRB imports ``torch._utils._accumulate``, which torch dropped; it is what itertools has.
     """

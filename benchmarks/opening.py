@@ -61,7 +61,7 @@ def rows(given: argparse.Namespace) -> Iterable[Row]:
 
 
 def write_labels(path: Path, count: int) -> Path:
-    """A set of so many words, and of images that are none."""
+    """Write a dataset of this many words, whose images are one byte."""
     return write_lmdb(path, count, of=[NewSample(b"\0", word) for word in words()])
 
 

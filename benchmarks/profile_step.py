@@ -3,9 +3,9 @@
     python benchmarks/profile_step.py [--model NAME] [--steps N] [--operators N]
         [--before | --dtrb PATH]
 
-The step is that of benchmarks/training_speed.py. With --before it is without what has made it faster
-since: freed memory is given back to the system, and the optimiser goes from tensor to tensor. With
---dtrb it is DTRB's. The profiler itself takes time.
+The step is that of benchmarks/training_speed.py. With --before it is without what made it faster
+since: freed memory is given back to the system, and the optimizer goes from tensor to tensor.
+With --dtrb it is DTRB's. The profiler itself takes time.
 """
 
 import argparse

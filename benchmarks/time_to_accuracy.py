@@ -137,7 +137,7 @@ def draw(folder: Path, words: Path | None, samples: int) -> str:
 
 
 def files(folder: Path) -> list[str]:
-    """The texts and the charset, as both commands of Hanline take them."""
+    """Return the texts and the charset, as both commands of Hanline take them."""
     train, validation = folder / "train.txt", folder / "validation.txt"
     return [
         *("corpus=files", f"corpus.files=[{train}]", f"corpus.validation_files=[{validation}]"),

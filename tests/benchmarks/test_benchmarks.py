@@ -5,9 +5,11 @@ import importlib
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
-from conftest import ROOT
+
+ROOT = Path(__file__).parents[2]
 
 BENCHMARKS = ROOT / "benchmarks"
 # Those that all.py runs, as small as they can be.

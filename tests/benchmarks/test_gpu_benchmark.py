@@ -4,10 +4,10 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT
 from gpu import (
     Deadline,
     OutOfTimeError,
@@ -23,6 +23,7 @@ from gpu import (
 )
 from waiting import moment, seconds
 
+ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
 SMALL = "none_compact_bilstm_ctc"
 
