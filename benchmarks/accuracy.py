@@ -42,7 +42,7 @@ class Result:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path, help="with images and gt.txt")
-    parser.add_argument("--checkpoint", default="shipped", help="instead of what is shipped")
+    parser.add_argument("--checkpoint", default="shipped", help="instead of the shipped one")
     parser.add_argument("--tessdata", type=Path, help="a folder with another kor.traineddata")
     parser.add_argument("--html", type=Path, default=Path("accuracy.html"), help="the page written")
     given = parser.parse_args()

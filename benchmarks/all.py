@@ -3,8 +3,8 @@
     make bench [DTRB=PATH]
     python benchmarks/all.py [--dtrb PATH] [--only NAME ...]
 
-Without a checkout of DTRB its columns stay empty. What takes hours stands apart, in
-time_to_accuracy.py and precision.py.
+Without a checkout of DTRB its columns stay empty. What takes hours is left out: time_to_accuracy.py
+and precision.py.
 """
 
 import argparse

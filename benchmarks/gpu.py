@@ -243,7 +243,7 @@ def make_step(
     recognizer = module.recognizer
     optimizer = module.make_optimizer(recognizer.parameters())
     if compiled:
-        # Labels have other lengths in each batch, so the loss stays as it is.
+        # Labels have other lengths in each batch, so the loss is not compiled.
         torch._dynamo.reset()
         for stage in ("transformation", "feature_extraction"):
             setattr(recognizer, stage, torch.compile(getattr(recognizer, stage)))
@@ -270,7 +270,7 @@ def make_step(
 def rate_on(
     device: torch.device, work: Callable[[], object], count: float, seconds: float
 ) -> float:
-    """Return how many of ``count`` a device finishes a second, in at least so many seconds."""
+    """Return how many of ``count`` a device finishes a second, in at least that many seconds."""
     finish(device)
     done, start = 0, time.perf_counter()
     while time.perf_counter() - start < seconds or not done:

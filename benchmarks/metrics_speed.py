@@ -23,7 +23,7 @@ from hanline.training.validation_metrics import ValidationMetrics
 Pairs = tuple[Sequence[str], Sequence[str]]
 # A validation compares a batch at a time.
 BATCH = 192
-# The other judges one of so many readings.
+# The other judges one of this many readings.
 SHARE = 20
 
 

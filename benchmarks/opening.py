@@ -66,7 +66,7 @@ def write_labels(path: Path, count: int) -> Path:
 
 
 def opening(path: Path) -> float:
-    """Labels a second of opening the set as it is."""
+    """Return the labels a second of opening the dataset unchanged."""
     start = time.perf_counter()
     rules = LabelRules(charset(), MAX_LENGTH, lowercase=False, invalid="skip")
     dataset = LMDBDataset([path], ImageFormat(HEIGHT, WIDTH, 1, keep_ratio=False), rules)

@@ -33,7 +33,7 @@ from hanline.quantization.torch_int8 import calibrate, has_fast_int8, quantize
 from hanline.system.malloc import keep_freed_memory
 from hanline.system.parallel import available_cpus
 
-# For each model, how many times as fast as DTRB it shall be, and in 8 bits.
+# For each model, how many times as fast as DTRB it should be, and in 8 bits.
 GOALS = {
     "none_vgg_bilstm_ctc": (2.5, 4.0),
     "none_resnet_bilstm_ctc": (2.0, 4.0),

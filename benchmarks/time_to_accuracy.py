@@ -55,7 +55,7 @@ runpy.run_path(checkout + "/train.py", run_name="__main__")
 HANGUL = re.compile("[가-힣]+")
 MODEL = [
     *("experiment=lines", "data=lmdb", "corpus.min_words=1", "corpus.max_words=1"),
-    # Each word as wide as it is; DTRB squeezes or stretches all to 100 pixels.
+    # Each word in its own width; DTRB squeezes or stretches all to 100 pixels.
     *("image.width=null", "image.keep_ratio=true", "max_label_length=25"),
 ]
 
@@ -117,7 +117,7 @@ def draw(folder: Path, words: Path | None, samples: int) -> str:
     random.Random(1).shuffle(texts)
     validation = texts[: min(1000, len(texts) // 10)]
     train = texts[len(validation) : len(validation) + samples]
-    # Every character of validation has to be learnt.
+    # Every character of validation has to be learned.
     known = set("".join(train))
     validation = [word for word in validation if known.issuperset(word)]
     print(f"{len(train)} words to train on, in {samples} images; {len(validation)} others to read")
@@ -183,7 +183,7 @@ def watch(
     process = subprocess.Popen(
         command,
         cwd=folder,
-        # What is printed counts when it is printed.
+        # A line counts when it is printed, not when a buffer is full.
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

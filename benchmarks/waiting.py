@@ -24,7 +24,7 @@ class Waiting(pl.Callback):
     to do, or receives the batch; time in which only the host waits does not count.
 
     Args:
-        file: what is written: ``images_per_second`` over all devices, ``waiting``, a share between
+        file: gets ``images_per_second`` over all devices, ``waiting``, a share between
             0 and 1, ``steps``, how many were measured, ``devices``, and ``precision``.
         skip: steps at the beginning that do not count: workers start, and algorithms are chosen.
     """
