@@ -43,7 +43,10 @@ MEASURED_PRECISIONS = ("bf16-mixed", "16-mixed")
 BATCH = 192
 # The steps of a training that count, and those before them that do not.
 STEPS, SKIPPED = 100, 20
+# The samples of the stored dataset.
 STORED = 4000
+# Seconds that a compiled step may take: nothing can stop it once it has begun.
+COMPILING = 120
 
 
 @dataclass(frozen=True)
@@ -115,14 +118,14 @@ class Deadline:
     def __init__(self, minutes: float) -> None:
         self._end = time.monotonic() + 60 * minutes
 
-    def left(self) -> float:
+    def left(self, at_least: float = 0.0) -> float:
         """Return the seconds that are left.
 
         Raises:
-            OutOfTimeError: none is.
+            OutOfTimeError: they are not more than ``at_least``.
         """
         left = self._end - time.monotonic()
-        if left <= 0:
+        if left <= at_least:
             raise OutOfTimeError
         return left
 
@@ -173,8 +176,8 @@ def measure_all(
                 found.append(measure())
             except (OutOfTimeError, subprocess.TimeoutExpired):
                 left_out.append(f"{name}: no time was left")
-            except (RuntimeError, subprocess.CalledProcessError) as error:
-                # Such as too little memory, or a card without bfloat16: the others still count.
+            # One failure, as of too little memory, must not end what others may measure.
+            except Exception as error:
                 left_out.append(f"{name}: {failure(error)}")
 
 
@@ -185,7 +188,12 @@ def cases(
 
     def step(model: str, precision: str, compiled: bool) -> tuple[str, Callable[[], StepAlone]]:
         name = f"a step of {model} in {precision}{', compiled' if compiled else ''}"
-        return name, lambda: step_alone(model, precision, compiled, device, given.batch)
+
+        def measure() -> StepAlone:
+            deadline.left(at_least=COMPILING if compiled else 0)
+            return step_alone(model, precision, compiled, device, given.batch)
+
+        return name, measure
 
     def run(model: str, data: str, devices: int) -> tuple[str, Callable[[], Training]]:
         name = f"train {model}, data={data}, {devices} processes"

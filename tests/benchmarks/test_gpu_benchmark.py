@@ -14,6 +14,8 @@ from gpu import (
     Resumed,
     StepAlone,
     Training,
+    cases,
+    failure,
     make_parser,
     print_all,
     product_rate_on,
@@ -51,6 +53,33 @@ def test_after_the_minutes_nothing_more_begins():
     assert 0 < Deadline(1).left() <= 60
     with pytest.raises(OutOfTimeError):
         Deadline(0).left()
+    with pytest.raises(OutOfTimeError):
+        Deadline(1).left(at_least=90)
+
+
+def test_every_model_is_measured_in_both_precisions_compiled_or_not_and_with_both_kinds_of_data(
+    tmp_path,
+):
+    given = make_parser().parse_args([])
+    names = [name for name, _ in cases(given, CPU, tmp_path, Deadline(10))]
+    for model in given.models:
+        for precision in ("bf16-mixed", "16-mixed"):
+            assert f"a step of {model} in {precision}" in names
+            assert f"a step of {model} in {precision}, compiled" in names
+        for data in ("online", "stored"):
+            assert f"train {model}, data={data}, 1 processes" in names
+    assert "resume" in names
+
+
+def test_a_case_that_fails_is_left_out_with_its_message():
+    ran = subprocess.run(
+        [sys.executable, "-c", "import sys; sys.exit('error: no room')"],
+        capture_output=True,
+        encoding="utf-8",
+    )
+    error = subprocess.CalledProcessError(1, "train", ran.stdout, ran.stderr)
+    assert failure(error) == "error: no room"
+    assert failure(RuntimeError("first\nCUDA out of memory")) == "CUDA out of memory"
 
 
 @pytest.mark.parametrize("precision", ["32-true", "16-mixed"])
