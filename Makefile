@@ -44,7 +44,7 @@ coverage: $(INSTALLED)  ## the share of lines and branches that make test-fast r
 docs: $(DOCS)  ## the site of documentation, in build/site
 	$(BIN)/mkdocs build --strict
 
-bench: $(BENCH)  ## every benchmark; DTRB=path of a checkout to compare with
+bench: $(BENCH)  ## every benchmark, and the machine that it measured; DTRB=path of a checkout to compare with
 	$(BIN)/python benchmarks/all.py $(if $(DTRB),--dtrb $(DTRB))
 
 lint: $(INSTALLED)  ## style and types alone

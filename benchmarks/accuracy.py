@@ -42,7 +42,7 @@ class Result:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path, help="with images and gt.txt")
-    parser.add_argument("--checkpoint", default="shipped", help="instead of the shipped ones")
+    parser.add_argument("--checkpoint", default="shipped", help="instead of the shipped one")
     parser.add_argument("--tessdata", type=Path, help="a folder with another kor.traineddata")
     parser.add_argument("--html", type=Path, default=Path("accuracy.html"), help="the page written")
     given = parser.parse_args()
@@ -116,12 +116,7 @@ def run_tesseract(images: list[Path], tessdata: Path | None) -> tuple[list[str],
 
 def print_table(labels: list[str], results: list[Result]) -> None:
     table = Table(
-        "reader",
-        "lines",
-        "exact",
-        "CER with spaces",
-        "CER without",
-        "lines/s on one core",
+        *("reader", "lines", "exact", "CER with spaces", "CER without", "lines/s on one core"),
         box=None,
         pad_edge=False,
     )
@@ -143,7 +138,7 @@ def print_table(labels: list[str], results: list[Result]) -> None:
 
 
 def page(images: list[Path], labels: list[str], results: list[Result]) -> str:
-    """Return an HTML page of every line's image, its label, and the readings with their errors."""
+    """Return an HTML page: each line's picture, its label, and the readings with their errors."""
     parts = [
         "<!doctype html><meta charset='utf-8'><title>Readings</title>",
         "<style>body{font:16px sans-serif}img{max-width:100%;max-height:80px;display:block}",
@@ -162,7 +157,7 @@ def page(images: list[Path], labels: list[str], results: list[Result]) -> str:
 
 
 def differences(label: str, text: str) -> str:
-    """Return a reading as HTML: extra letters are marked inserted, missing ones deleted."""
+    """Mark in a reading the surplus characters as inserted and the missing ones as deleted."""
     marked = []
     for edit in Levenshtein.opcodes(label, text):
         expected = html.escape(label[edit.src_start : edit.src_end])

@@ -30,13 +30,11 @@ from hanline.metrics.punctuation import fold_punctuation
 
 # The sequence modeling that DTRB gives its models; headline_quick has a smaller one.
 _DTRB = (
-    "optimizer.lr=0.001",
-    "model.sequence_modeling.hidden_size=256",
-    "model.sequence_modeling.out_channels=256",
-    "model.sequence_modeling.layers=2",
+    *("optimizer.lr=0.001", "model.sequence_modeling.hidden_size=256"),
+    *("model.sequence_modeling.out_channels=256", "model.sequence_modeling.layers=2"),
 )
 _FIXED = (*_DTRB, "image.width=480")
-# The settings of every model, in addition to its name.
+# What each model is given in addition to its name.
 MODELS: dict[str, Sequence[str]] = {
     "none_compact_bilstm_ctc": (),
     "headline": ("optimizer.lr=0.002", "model.sequence_modeling.hidden_size=192"),
@@ -106,7 +104,7 @@ def trained(model: str, given: argparse.Namespace, lines: Mapping[str, Sequence[
     settings += [f"scheduler.warmup_steps={max(1, min(200, steps // 12))}"]
     times = dict(run_training(settings))
     minutes = (times[max(times)] - times[min(times)]) / 60 * steps / (max(times) - min(times))
-    # Without a second look at lines that were read badly: these models read many so.
+    # Without a second look at lines that were read badly: these models read many lines badly.
     reader = Reader(run / "last.ckpt", device="cpu", deskew=False)
     errors = {}
     for folder, rows in lines.items():
@@ -130,15 +128,10 @@ def steps_per_second(settings: Sequence[str]) -> float:
 
 
 def run_training(settings: Sequence[str], until: int | None = None) -> list[tuple[int, float]]:
-    """Return the finished steps and their times in seconds, up to ``until`` after the first."""
+    """When which steps were done, in seconds; ``until`` that many seconds after the first."""
     command = [
-        sys.executable,
-        "-u",
-        "-m",
-        "hanline.commands.train",
-        "experiment=headline_quick",
-        "trainer.log_every_n_steps=5",
-        *settings,
+        *(sys.executable, "-u", "-m", "hanline.commands.train", "experiment=headline_quick"),
+        *("trainer.log_every_n_steps=5", *settings),
     ]
     times: list[tuple[int, float]] = []
     printed: list[str] = []
@@ -166,10 +159,7 @@ def print_table(done: Sequence[Trained], folders: Sequence[Path]) -> None:
     table.add_column("lines/s, one core")
     for one in done:
         table.add_row(
-            one.model,
-            f"{one.parameters:.1f} M",
-            f"{one.steps:,}",
-            f"{one.minutes:.1f}",
+            *(one.model, f"{one.parameters:.1f} M", f"{one.steps:,}", f"{one.minutes:.1f}"),
             *(f"{percent:.1f} %" for pair in one.errors.values() for percent in pair),
             f"{one.lines_per_second:.0f}",
         )

@@ -54,14 +54,9 @@ runpy.run_path(checkout + "/train.py", run_name="__main__")
 """
 HANGUL = re.compile("[가-힣]+")
 MODEL = [
-    "experiment=lines",
-    "data=lmdb",
-    "corpus.min_words=1",
-    "corpus.max_words=1",
-    # Each word keeps its own width; DTRB squeezes or stretches all to 100 pixels.
-    "image.width=null",
-    "image.keep_ratio=true",
-    "max_label_length=25",
+    *("experiment=lines", "data=lmdb", "corpus.min_words=1", "corpus.max_words=1"),
+    # Each word in its own width; DTRB squeezes or stretches all to 100 pixels.
+    *("image.width=null", "image.keep_ratio=true", "max_label_length=25"),
 ]
 
 
@@ -132,16 +127,10 @@ def draw(folder: Path, words: Path | None, samples: int) -> str:
         count = samples if part == "train" else len(validation)
         run_quietly(
             [
-                sys.executable,
-                "-m",
-                "hanline.commands.synthesize",
-                "output_format=lmdb",
-                f"output={folder / part}",
-                f"part={part}",
-                f"samples={count}",
+                *(sys.executable, "-m", "hanline.commands.synthesize", "output_format=lmdb"),
+                *(f"output={folder / part}", f"part={part}", f"samples={count}"),
                 *files(folder),
-                "synthesis.fonts=bundled",
-                "max_label_length=25",
+                *("synthesis.fonts=bundled", "max_label_length=25"),
             ]
         )
     return "".join(sorted(known))
@@ -151,11 +140,8 @@ def files(folder: Path) -> list[str]:
     """Return the texts and the charset, as both commands of Hanline take them."""
     train, validation = folder / "train.txt", folder / "validation.txt"
     return [
-        "corpus=files",
-        f"corpus.files=[{train}]",
-        f"corpus.validation_files=[{validation}]",
-        "charset=corpus",
-        f"charset.files=[{train}]",
+        *("corpus=files", f"corpus.files=[{train}]", f"corpus.validation_files=[{validation}]"),
+        *("charset=corpus", f"charset.files=[{train}]"),
     ]
 
 
@@ -167,15 +153,9 @@ def run_quietly(command: Sequence[str]) -> None:
 
 def own_command(folder: Path, overrides: Iterable[str]) -> list[str]:
     return [
-        sys.executable,
-        "-m",
-        "hanline.commands.train",
-        *MODEL,
-        *files(folder),
-        f"data.train.dir={folder / 'train'}",
-        f"data.validation.dir={folder / 'validation'}",
-        f"hydra.run.dir={folder / 'run'}",
-        *overrides,
+        *(sys.executable, "-m", "hanline.commands.train", *MODEL, *files(folder)),
+        *(f"data.train.dir={folder / 'train'}", f"data.validation.dir={folder / 'validation'}"),
+        *(f"hydra.run.dir={folder / 'run'}", *overrides),
     ]
 
 
@@ -185,29 +165,12 @@ def dtrb_command(folder: Path, checkout: Path, characters: str, interval: int) -
     shim = folder / "dtrb.py"
     shim.write_text(SHIM, encoding="utf-8")
     return [
-        sys.executable,
-        str(shim),
-        str(checkout),
-        "--train_data",
-        str(folder / "train"),
-        "--select_data",
-        "/",
-        "--batch_ratio",
-        "1",
-        "--valid_data",
-        str(folder / "validation"),
-        "--valInterval",
-        str(interval),
-        "--Transformation",
-        "None",
-        "--FeatureExtraction",
-        "VGG",
-        "--SequenceModeling",
-        "BiLSTM",
-        "--Prediction",
-        "CTC",
-        "--character",
-        characters,
+        *(sys.executable, str(shim), str(checkout)),
+        *("--train_data", str(folder / "train"), "--select_data", "/", "--batch_ratio", "1"),
+        *("--valid_data", str(folder / "validation"), "--valInterval", str(interval)),
+        *("--Transformation", "None", "--FeatureExtraction", "VGG"),
+        *("--SequenceModeling", "BiLSTM", "--Prediction", "CTC"),
+        *("--character", characters),
     ]
 
 
@@ -220,7 +183,7 @@ def watch(
     process = subprocess.Popen(
         command,
         cwd=folder,
-        # A printed line's time is when it is printed.
+        # A line counts when it is printed, not when a buffer is full.
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -232,7 +195,7 @@ def watch(
     timer.start()
     for line in process.stdout:
         course.output = [*course.output[-40:], line]
-        found = re.match(r"Current_accuracy\s*:\s*([\d.]+)", line)
+        found = re.search(r"Current_accuracy\s*:\s*([\d.]+)", line)
         if not found:
             continue
         course.points.append((time.perf_counter() - start, float(found[1])))

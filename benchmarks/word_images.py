@@ -16,15 +16,16 @@ from measuring import dtrb_module
 from omegaconf import DictConfig
 
 from hanline.cli.hydra_app import CONF
+from hanline.data.dataset_writer import NewSample
 from hanline.data.image_folder import FolderWriter
 from hanline.data.lmdb_writer import LMDBWriter
 from hanline.synthesis.dataset_renderer import DatasetRenderer
 from hanline.text.charset import Charset
 
-Samples = Sequence[tuple[bytes, str]]
+Samples = Sequence[NewSample]
 MAX_LENGTH = 25
 HEIGHT, WIDTH = 32, 100
-# The number of different words that are rendered; a larger dataset repeats them.
+# This many different words are rendered; a larger dataset repeats them.
 DISTINCT = 2000
 
 
@@ -36,7 +37,7 @@ def composed(command: str, *overrides: str) -> DictConfig:
 
 @cache
 def charset() -> Charset:
-    """Return the characters of the embedded corpus, without those special to a regular expression.
+    """Return the embedded corpus's characters without those that a regular expression would read.
 
     DTRB puts its characters into one, as they are.
     """
@@ -46,7 +47,7 @@ def charset() -> Charset:
 
 @cache
 def drawn_with(renderer: str = "broadcast") -> DatasetRenderer:
-    """Build a renderer with the bundled fonts, so that every machine renders the same."""
+    """Return a renderer with the bundled fonts, so that every machine renders the same."""
     config = composed("train", f"renderer={renderer}", "synthesis.fonts=bundled")
     return instantiate(config.synthesis, characters=charset().characters)
 
@@ -63,11 +64,11 @@ def words(count: int = DISTINCT) -> list[str]:
 def samples() -> Samples:
     """Words, drawn: PNG files of 32 px, and labels."""
     drawn = drawn_with().draw(words(), processes=1)
-    return [(sample.image, sample.label) for some in drawn for sample in some]
+    return [NewSample(sample.image, sample.label) for some in drawn for sample in some]
 
 
 def write_lmdb(path: Path, count: int, of: Samples | None = None) -> Path:
-    """Write an LMDB dataset with this number of samples."""
+    """Write an LMDB dataset of this many samples."""
     writer = LMDBWriter(path, resume=False)
     for piece in _pieces(of or samples(), count):
         writer.add(piece)
@@ -75,7 +76,7 @@ def write_lmdb(path: Path, count: int, of: Samples | None = None) -> Path:
 
 
 def write_folder(path: Path, count: int) -> Path:
-    """Write a folder with this number of images, and its ``gt.txt``."""
+    """Write a folder of this many images, and its ``gt.txt``."""
     writer = FolderWriter(path, "png")
     for piece in _pieces(samples(), count):
         writer.add(piece)
@@ -125,7 +126,7 @@ def dtrb_packing(checkout: Path) -> ModuleType:
 
 
 def _stand_in_for_missing() -> None:
-    """Replace a module that DTRB imports; the measured code needs no more than this."""
+    """Stand in for packages that DTRB imports, with the little that is measured of them."""
     for name, needed in (
         ("fire", {}),
         ("natsort", {"natsorted": sorted}),
@@ -140,7 +141,7 @@ def _stand_in_for_missing() -> None:
 
 
 def size_of(path: Path) -> int:
-    """Return the size in bytes of a file, or of all files of a folder."""
+    """Return the bytes of a file, or of all files of a folder."""
     if path.is_file():
         return path.stat().st_size
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())

@@ -68,7 +68,7 @@ def unavailable_reason(model: object, device: torch.device) -> str | None:
 def has_fast_int8() -> bool:
     """Return whether 8-bit numbers are the fastest to read in on this processor.
 
-    On x86 they are, with VNNI or without: ``python benchmarks/reading.py --models
+    On x86 they are, with VNNI or without: ``python benchmarks/reading_speed.py --models
     none_vgg_bilstm_ctc`` on one core of an AMD Zen 3, which has AVX2 alone, gave 15.0 images a
     second in float32 and 27.6 in 8 bits, and 4.9 and 15.7 with ``ONEDNN_MAX_CPU_ISA=SSE41``, with
     other work beside it. On ARM it has not been measured, so 8 bits are taken there only where
