@@ -130,11 +130,11 @@ class TestDrawn:
 class StoppedRenderer(BroadcastRenderer):
     """Notes what it draws, and is interrupted once."""
 
-    def draw(self, text, font, seed):
+    def render(self, text, font, seed):
         if len(drawn) == 270 and text == MANY[570]:
             raise KeyboardInterrupt
         drawn.append(text)
-        return super().draw(text, font, seed)
+        return super().render(text, font, seed)
 
 
 drawn: list[str] = []
@@ -275,9 +275,8 @@ class TestPacked:
         assert self.packed(gt, 0, tmp_path / "set")
         assert self.packed(gt, 0, tmp_path / "set") is None
         message = refusal(tmp_path / "set")
-        assert message.endswith(
-            f"hanline pack -m input={gt} output={tmp_path / 'set'} shard=1,2,3,4"
-        )
+        output = tmp_path / "set"
+        assert message.endswith(f"hanline pack -m input={gt} output={output} shard=1,2,3,4")
 
     def test_not_of_another_list(self, gt, tmp_path):
         self.packed(gt, 0, tmp_path / "set")
