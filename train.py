@@ -1,4 +1,4 @@
-"""Train a recogniser: python train.py model=tps_resnet_bilstm_attn trainer.devices=2."""
+"""Train a recognizer: python train.py model=tps_resnet_bilstm_attn trainer.devices=2."""
 
 if __name__ == "__main__":
     # Not above: worker processes import this file too, and need none of it.

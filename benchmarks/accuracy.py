@@ -42,7 +42,7 @@ class Result:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path, help="with images and gt.txt")
-    parser.add_argument("--checkpoint", default="shipped", help="instead of what is shipped")
+    parser.add_argument("--checkpoint", default="shipped", help="instead of the shipped model")
     parser.add_argument("--tessdata", type=Path, help="a folder with another kor.traineddata")
     parser.add_argument("--html", type=Path, default=Path("accuracy.html"), help="the page written")
     given = parser.parse_args()
@@ -91,7 +91,7 @@ def tesseract(images: list[Path], tessdata: Path | None) -> Result:
 
 
 def run_tesseract(images: list[Path], tessdata: Path | None) -> tuple[list[str], float]:
-    """The texts of some lines, and the seconds of the whole process."""
+    """Return the texts of some lines, and the seconds of the whole process."""
     with tempfile.TemporaryDirectory() as folder:
         names = Path(folder) / "images.txt"
         names.write_text("".join(f"{image.resolve()}\n" for image in images), encoding="utf-8")
@@ -138,7 +138,7 @@ def print_table(labels: list[str], results: list[Result]) -> None:
 
 
 def page(images: list[Path], labels: list[str], results: list[Result]) -> str:
-    """An HTML page with every line's picture, its label, and the readings with what is wrong."""
+    """Return an HTML page: each line's picture, its label, and the readings with their errors."""
     parts = [
         "<!doctype html><meta charset='utf-8'><title>Readings</title>",
         "<style>body{font:16px sans-serif}img{max-width:100%;max-height:80px;display:block}",
@@ -157,7 +157,7 @@ def page(images: list[Path], labels: list[str], results: list[Result]) -> str:
 
 
 def differences(label: str, text: str) -> str:
-    """A reading in which what is too much is inserted and what is missing is struck out."""
+    """Return a reading with its superfluous characters inserted and the missing ones struck out."""
     marked = []
     for edit in Levenshtein.opcodes(label, text):
         expected = html.escape(label[edit.src_start : edit.src_end])

@@ -3,7 +3,7 @@
     make bench [DTRB=PATH]
     python benchmarks/all.py [--dtrb PATH] [--only NAME ...]
 
-Without a checkout of DTRB its columns stay empty. What takes hours stands apart, in
+Without a checkout of DTRB its columns stay empty. The benchmarks that take hours are
 time_to_accuracy.py and precision.py.
 """
 

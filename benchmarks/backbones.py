@@ -34,7 +34,7 @@ _DTRB = (
     *("model.sequence_modeling.out_channels=256", "model.sequence_modeling.layers=2"),
 )
 _FIXED = (*_DTRB, "image.width=480")
-# What each model is given besides its name.
+# The settings of each model, in addition to its name.
 MODELS: dict[str, Sequence[str]] = {
     "none_compact_bilstm_ctc": (),
     "headline": ("optimizer.lr=0.002", "model.sequence_modeling.hidden_size=192"),
@@ -89,7 +89,7 @@ def main() -> None:
 
 
 def read_folder(folder: Path) -> list[Row]:
-    """The lines of a folder."""
+    """Return the lines of a folder."""
     return [row for row in read_gt(folder / GT) if not row.problem]
 
 
@@ -128,7 +128,7 @@ def steps_per_second(settings: Sequence[str]) -> float:
 
 
 def run_training(settings: Sequence[str], until: int | None = None) -> list[tuple[int, float]]:
-    """When which steps were done, in seconds; ``until`` so many seconds after the first."""
+    """Return which steps were done when, in seconds, up to ``until`` seconds after the first."""
     command = [
         *(sys.executable, "-u", "-m", "hanline.commands.train", "experiment=headline_quick"),
         *("trainer.log_every_n_steps=5", *settings),

@@ -26,14 +26,14 @@ SAMPLES = "samples"
 WIDTHS = (100, 200, 400, 800)
 LENGTHS = (1, 5, 10, 20)
 CLASSES = (100, 1_400, 5_000, 11_500)
-# Of the head's features; and the columns of pixels that one of its steps stands for.
+# Of the head's features; and the columns of pixels for each of its steps.
 CHANNELS, STRIDE = 256, 4
 BATCH = 32
 
 
 @dataclass(frozen=True)
 class Growth:
-    """The seconds that a piece of work takes by its size; where that is no count, for an image."""
+    """Seconds of a piece of work by its size; if the size is not a count, per image."""
 
     work: str
     axis: str

@@ -92,7 +92,7 @@ def rows(given: argparse.Namespace) -> Iterable[Row]:
 
 
 def side(loader: Loader, given: argparse.Namespace) -> Callable[[], float]:
-    """Loads a share of the set's batches; starting the workers is not counted."""
+    """Load a share of the set's batches; starting the workers is not counted."""
     batches = given.samples // given.batch_size - 1
 
     def measure() -> float:
@@ -107,7 +107,7 @@ def side(loader: Loader, given: argparse.Namespace) -> Callable[[], float]:
 
 
 def hanline_loader(path: Path, batch_size: int, workers: int, cache_pixels: str = "null") -> Loader:
-    """The loader that training takes."""
+    """Return the loader that training takes."""
     config = composed(
         "train",
         "data=lmdb",
@@ -134,7 +134,7 @@ def hanline_loader(path: Path, batch_size: int, workers: int, cache_pixels: str 
 
 
 def dtrb_loaders(checkout: Path, path: Path, batch_size: int) -> Callable[[int], Loader]:
-    """The loader that DTRB's training takes, for a number of workers."""
+    """Return the loader that DTRB's training takes, for a number of workers."""
     dataset_class, collate_class, options = dtrb_dataset(checkout)
     dataset = dataset_class(str(path), options)
 

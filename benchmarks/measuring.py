@@ -74,7 +74,7 @@ def dtrb_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def print_rows(rows: Sequence[Row]) -> None:
-    """The table of all rows."""
+    """Return the table of all rows."""
     table = Table(
         *("work", "Hanline", "other", "", "ratio", "goal", "of the limit", "limited by"),
         box=None,
@@ -96,7 +96,7 @@ def print_rows(rows: Sequence[Row]) -> None:
 
 
 def number(value: float) -> str:
-    """A rate with three digits that count."""
+    """Return a rate with three digits that count."""
     digits = max(0, 2 - len(str(int(value))) + 1)
     return f"{value:,.{digits}f}"
 
@@ -129,7 +129,7 @@ def rate_of(work: Callable[[], object], count: float, seconds: float = 0.0) -> f
 
 
 def product_rate(dtype: torch.dtype, threads: int) -> float:
-    """The operations a second of a product of matrices that fits the caches, two a multiply-add.
+    """Return operations per second of a matrix product in the caches, two per multiply-add.
 
     Args:
         dtype: float32, bfloat16, or int8, which is multiplied as oneDNN does for convolutions.
@@ -178,7 +178,7 @@ def copy_rate(threads: int) -> float:
 
 @contextmanager
 def threads_of(threads: int) -> Iterator[None]:
-    """Torch works in so many threads."""
+    """Have torch work in a number of threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -189,7 +189,7 @@ def threads_of(threads: int) -> Iterator[None]:
 
 @contextmanager
 def one_core() -> Iterator[None]:
-    """This process has one core, where the system can be told so."""
+    """Restrict this process to one core, if the system allows it."""
     if not hasattr(os, "sched_setaffinity"):
         with threads_of(1):
             yield
@@ -204,7 +204,7 @@ def one_core() -> Iterator[None]:
 
 
 def describe_machine() -> str:
-    """The processor, its cores, and the versions that a figure depends on."""
+    """Return the processor, its cores, and the versions that a result depends on."""
     return (
         f"{_processor()}, {available_cpus()} cores, Python {platform.python_version()}, "
         f"torch {torch.__version__}, {platform.system()}"
@@ -221,12 +221,12 @@ def _processor() -> str:
 
 
 def dtrb_module(checkout: Path, name: str) -> ModuleType:
-    """A module of a DTRB checkout, made to run with the torch of today.
+    """Import a module of a DTRB checkout, adapted to the current torch.
 
     DTRB imports ``torch._utils._accumulate``, which torch dropped; it is what itertools has.
     """
     if not (checkout / "model.py").is_file():
-        sys.exit(f"error: {checkout} is no checkout of deep-text-recognition-benchmark")
+        sys.exit(f"error: {checkout} is not a checkout of deep-text-recognition-benchmark")
     if str(checkout) not in sys.path:
         sys.path.insert(0, str(checkout))
     if not hasattr(torch._utils, "_accumulate"):

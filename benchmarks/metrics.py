@@ -23,7 +23,7 @@ from hanline.training.validation_metrics import ValidationMetrics
 Pairs = tuple[Sequence[str], Sequence[str]]
 # A validation compares a batch at a time.
 BATCH = 192
-# The other judges one of so many readings.
+# The other one judges one reading of this many.
 SHARE = 20
 
 
@@ -53,7 +53,7 @@ def rows(given: argparse.Namespace) -> Iterable[Row]:
 
 
 def lines() -> list[str]:
-    """Runs of words."""
+    """Return runs of words."""
     config = composed("synthesize", "corpus.min_words=8", "corpus.max_words=8").corpus
     return instantiate(config).texts(charset().covers, drawn_with().fonts.can_draw, DISTINCT).train
 
@@ -74,14 +74,14 @@ def labels_and_readings(of: Sequence[str], count: int) -> Pairs:
 
 
 def rate_of(compare: Callable[[Sequence[str], Sequence[str]], object], pairs: Pairs) -> float:
-    """Readings a second."""
+    """Return readings per second."""
     start = time.perf_counter()
     compare(*pairs)
     return len(pairs[0]) / (time.perf_counter() - start)
 
 
 def validation(labels: Sequence[str], texts: Sequence[str]) -> float:
-    """Readings a second, as a validation takes them, a batch at a time."""
+    """Return readings per second, as a validation takes them, a batch at a time."""
     losses, counts = torch.zeros(len(labels)), torch.ones(len(labels), dtype=torch.int64)
     batches = [
         (labels[part], texts[part], losses[part], counts[part])
@@ -96,7 +96,7 @@ def validation(labels: Sequence[str], texts: Sequence[str]) -> float:
 
 
 def in_python(labels: Sequence[str], texts: Sequence[str]) -> tuple[float, float]:
-    """Accuracy and normalised edit distance."""
+    """Return the accuracy and the edit similarity."""
     correct = similarity = 0.0
     for label, text in zip(labels, texts, strict=True):
         correct += label == text
@@ -105,7 +105,7 @@ def in_python(labels: Sequence[str], texts: Sequence[str]) -> tuple[float, float
 
 
 def textbook_distance(one: str, other: str) -> int:
-    """A row of distances after the other."""
+    """Compute one row of distances after the other."""
     above = list(range(len(other) + 1))
     for i, a in enumerate(one, start=1):
         row = [i]

@@ -60,12 +60,12 @@ def rows(given: argparse.Namespace) -> Iterable[Row]:
 
 
 def write_labels(path: Path, count: int) -> Path:
-    """A set of so many words, and of images that are none."""
+    """Write a dataset of ``count`` words whose images are not images."""
     return write_lmdb(path, count, of=[(b"\0", word) for word in words()])
 
 
 def opening(path: Path) -> float:
-    """Labels a second of opening the set as it is."""
+    """Return labels per second of opening the dataset unchanged."""
     start = time.perf_counter()
     rules = LabelRules(charset(), MAX_LENGTH, lowercase=False, invalid="skip")
     dataset = LMDBDataset([path], ImageFormat(HEIGHT, WIDTH, 1, keep_ratio=False), rules)

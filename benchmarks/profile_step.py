@@ -4,7 +4,7 @@
         [--before | --dtrb PATH]
 
 The step is that of benchmarks/training.py. With --before it is without what has made it faster
-since: freed memory is given back to the system, and the optimiser goes from tensor to tensor. With
+since: freed memory is given back to the system, and the optimizer goes from tensor to tensor. With
 --dtrb it is DTRB's. The profiler itself takes time.
 """
 

@@ -5,7 +5,7 @@
 Batches of 64 images of 32×100 pixels, 1,400 classes, decoded already: from pixels to texts. Hanline
 reads as `hanline predict` does, in bfloat16 where `auto` takes it, and CTC in 8 bits too; DTRB as
 its demo.py does, in float32. The weights are random, for which texts are as long to decode as they
-can be. What 8 bits cost in accuracy `hanline export format.int8=true` tells of a trained model.
+can be. `hanline export format.int8=true` prints the accuracy of a trained model in 8 bits.
 """
 
 import argparse
@@ -33,7 +33,7 @@ from hanline.quantization.torch_int8 import calibrate, has_fast_int8, quantize
 from hanline.system.malloc import keep_freed_memory
 from hanline.system.parallel import available_cpus
 
-# For each model, how many times as fast as DTRB it shall be, and in 8 bits.
+# For each model, how many times as fast as DTRB it should be, and in 8 bits.
 GOALS = {
     "none_vgg_bilstm_ctc": (2.5, 4.0),
     "none_resnet_bilstm_ctc": (2.0, 4.0),
@@ -80,7 +80,7 @@ def rows(given: argparse.Namespace) -> Iterator[Row]:
 
 
 def own_reading(dtype: torch.dtype, model: str) -> Callable[[], object]:
-    """A batch read as `hanline predict` reads it."""
+    """Read a batch as `hanline predict` does."""
     keep_freed_memory()
     recognizer = own_module(model)[0].recognizer.eval()
     images = batch()
@@ -103,7 +103,7 @@ def batch() -> Tensor:
 
 
 def dtrb_reading(checkout: Path, model: str) -> Callable[[], object]:
-    """A batch read as DTRB's demo.py reads it."""
+    """Read a batch as DTRB's demo.py does."""
     recognizer, converter = dtrb_recognizer(checkout, model)
     recognizer.eval()
     images = batch().float() / 127.5 - 1

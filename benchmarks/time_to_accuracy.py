@@ -55,7 +55,7 @@ runpy.run_path(checkout + "/train.py", run_name="__main__")
 HANGUL = re.compile("[가-힣]+")
 MODEL = [
     *("experiment=lines", "data=lmdb", "corpus.min_words=1", "corpus.max_words=1"),
-    # Each word as wide as it is; DTRB squeezes or stretches all to 100 pixels.
+    # Each word in its natural width; DTRB squeezes or stretches all to 100 pixels.
     *("image.width=null", "image.keep_ratio=true", "max_label_length=25"),
 ]
 
@@ -117,7 +117,7 @@ def draw(folder: Path, words: Path | None, samples: int) -> str:
     random.Random(1).shuffle(texts)
     validation = texts[: min(1000, len(texts) // 10)]
     train = texts[len(validation) : len(validation) + samples]
-    # Every character of validation has to be learnt.
+    # Every character of validation has to be learned.
     known = set("".join(train))
     validation = [word for word in validation if known.issuperset(word)]
     print(f"{len(train)} words to train on, in {samples} images; {len(validation)} others to read")
@@ -137,7 +137,7 @@ def draw(folder: Path, words: Path | None, samples: int) -> str:
 
 
 def files(folder: Path) -> list[str]:
-    """The texts and the charset, as both commands of Hanline take them."""
+    """Return the texts and the charset, as both commands of Hanline take them."""
     train, validation = folder / "train.txt", folder / "validation.txt"
     return [
         *("corpus=files", f"corpus.files=[{train}]", f"corpus.validation_files=[{validation}]"),
@@ -161,7 +161,7 @@ def own_command(folder: Path, overrides: Iterable[str]) -> list[str]:
 
 def dtrb_command(folder: Path, checkout: Path, characters: str, interval: int) -> list[str]:
     if not (checkout / "train.py").is_file():
-        sys.exit(f"error: {checkout} is no checkout of deep-text-recognition-benchmark")
+        sys.exit(f"error: {checkout} is not a checkout of deep-text-recognition-benchmark")
     shim = folder / "dtrb.py"
     shim.write_text(SHIM, encoding="utf-8")
     return [
@@ -183,7 +183,7 @@ def watch(
     process = subprocess.Popen(
         command,
         cwd=folder,
-        # What is printed counts when it is printed.
+        # The time of a line is the time at which it is printed.
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -82,7 +82,7 @@ def rows(given: argparse.Namespace) -> Iterator[Row]:
 def process_of(
     make_step: Callable[[str], Step], model: str, steps: int
 ) -> Iterator[Callable[[], float]]:
-    """A process that takes steps when it is asked to, and tells images a second."""
+    """Start a process that takes steps when asked, and returns images per second."""
     context = get_context("spawn")
     here, there = context.Pipe()
     process = context.Process(target=serve, args=(there, make_step, model), daemon=True)
@@ -114,11 +114,11 @@ def serve(connection: Connection, make_step: Callable[[str], Step], model: str) 
 
 
 def own_step(model: str, plain: bool = False) -> Step:
-    """A step as `hanline train` takes it.
+    """Return a step as `hanline train` takes it.
 
     Args:
         model: of conf/model.
-        plain: without freed memory being kept, and with an optimiser that is not fused.
+        plain: without freed memory being kept, and with an optimizer that is not fused.
     """
     if not plain:
         keep_freed_memory()
@@ -141,7 +141,7 @@ def own_step(model: str, plain: bool = False) -> Step:
 
 
 def own_module(model: str, overrides: Sequence[str] = ()) -> tuple[RecognizerModule, float]:
-    """The module that `hanline train model=…` has, and the longest gradient that it takes."""
+    """Return the module of `hanline train model=…`, and its limit for the gradient's norm."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("train", overrides=[f"model={model}", *overrides])
     recognizer = make_recognizer(config, Charset(characters(model)))
@@ -152,7 +152,7 @@ def own_module(model: str, overrides: Sequence[str] = ()) -> tuple[RecognizerMod
 
 
 def dtrb_step(checkout: Path, model: str) -> Step:
-    """A step as DTRB's train.py takes it."""
+    """Return a step as DTRB's train.py takes it."""
     recognizer, converter = dtrb_recognizer(checkout, model)
     recognizer.train()
     ctc = model.endswith("ctc")
@@ -216,7 +216,7 @@ def random_labels(alphabet: Sequence[str]) -> list[str]:
 
 
 def operations(model: str, trained: bool) -> float:
-    """The operations of all products for one image, two a multiply-add.
+    """Return the operations of all products for one image, two a multiply-add.
 
     Args:
         model: of conf/model.

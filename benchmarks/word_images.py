@@ -24,19 +24,19 @@ from hanline.text.charset import Charset
 Samples = Sequence[tuple[bytes, str]]
 MAX_LENGTH = 25
 HEIGHT, WIDTH = 32, 100
-# So many different words are drawn; a larger set repeats them.
+# This many different words are rendered. A larger dataset repeats them.
 DISTINCT = 2000
 
 
 def composed(command: str, *overrides: str) -> DictConfig:
-    """A command's configuration."""
+    """Compose a command's configuration."""
     with initialize_config_dir(str(CONF), version_base=None):
         return compose(command, overrides=list(overrides))
 
 
 @cache
 def charset() -> Charset:
-    """The characters of the embedded corpus, without those that a regular expression would read.
+    """Return the characters of the embedded corpus, without those special in regexes.
 
     DTRB puts its characters into one, as they are.
     """
@@ -46,7 +46,7 @@ def charset() -> Charset:
 
 @cache
 def drawn_with(renderer: str = "broadcast") -> DatasetRenderer:
-    """A look in the bundled fonts, so that every machine draws the same."""
+    """Return a renderer with the bundled fonts, so that every machine renders the same."""
     config = composed("train", f"renderer={renderer}", "synthesis.fonts=bundled")
     return instantiate(config.synthesis, characters=charset().characters)
 
@@ -67,7 +67,7 @@ def samples() -> Samples:
 
 
 def write_lmdb(path: Path, count: int, of: Samples | None = None) -> Path:
-    """An LMDB set of so many samples."""
+    """Write an LMDB dataset of ``count`` samples."""
     writer = LMDBWriter(path, resume=False)
     for piece in _pieces(of or samples(), count):
         writer.add(piece)
@@ -75,7 +75,7 @@ def write_lmdb(path: Path, count: int, of: Samples | None = None) -> Path:
 
 
 def write_folder(path: Path, count: int) -> Path:
-    """A folder of so many images, and its ``gt.txt``."""
+    """Write a folder of ``count`` images, and its ``gt.txt``."""
     writer = FolderWriter(path, "png")
     for piece in _pieces(samples(), count):
         writer.add(piece)
@@ -125,7 +125,7 @@ def dtrb_packing(checkout: Path) -> ModuleType:
 
 
 def _stand_in_for_missing() -> None:
-    """What DTRB imports and what is measured needs no more of than this."""
+    """Replace missing packages that DTRB imports by the little that is needed of them."""
     for name, needed in (
         ("fire", {}),
         ("natsort", {"natsorted": sorted}),
@@ -140,7 +140,7 @@ def _stand_in_for_missing() -> None:
 
 
 def size_of(path: Path) -> int:
-    """The bytes of a file, or of all files of a folder."""
+    """Return the bytes of a file, or of all files of a folder."""
     if path.is_file():
         return path.stat().st_size
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())

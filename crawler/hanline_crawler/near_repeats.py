@@ -65,7 +65,7 @@ def index_keys(outlines: Sequence[Outline]) -> list[Keys]:
     - A hash of the first half of the letters and one of the second half, a small gap between them.
       One change of up to three letters in a row leaves one half as it was, so such a pair is
       always found.
-    - MinHash over pairs of neighbouring letters, 4 bands of 3 (Broder 1997; banding as in
+    - MinHash over pairs of neighboring letters, 4 bands of 3 (Broder 1997; banding as in
       Leskovec, Rajaraman, Ullman, Mining of Massive Datasets, chapter 3). It finds most pairs with
       changes in both halves.
 

@@ -70,7 +70,7 @@ class Report:
         return total
 
     def as_json(self) -> dict[str, Any]:
-        """Return the report as it is written to JSON."""
+        """Return the report in JSON's types."""
         return {
             "spider": self.spider,
             "day": self.day,

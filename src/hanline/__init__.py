@@ -1,4 +1,4 @@
-"""Hanline trains text recognisers for Korean news headlines, and reads with them."""
+"""Hanline trains text recognizers for Korean news headlines, and reads with them."""
 
 from importlib.metadata import version
 from typing import Any

@@ -113,7 +113,7 @@ def read_config(file: Path) -> dict[str, Any]:
     """Return a run's ``config.yaml`` as plain values; nothing in it is resolved.
 
     Raises:
-        HanlineError: the file is no YAML of plain values, or holds interpolations.
+        HanlineError: the file is not YAML of plain values, or holds interpolations.
     """
     try:
         with file.open("rb") as opened:
@@ -159,7 +159,7 @@ def _check_event(event: yaml.Event, file: Path) -> None:
 def check_targets(
     config: Mapping[str, Any], file: Path, run_dir: Path, said: Mapping[str, str]
 ) -> None:
-    """Refuse a run's configuration that would build anything but what is registered.
+    """Refuse a run's configuration that would build anything that is not registered.
 
     Args:
         config: plain values, all filled in.

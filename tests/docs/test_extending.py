@@ -84,9 +84,7 @@ def test_a_backbone_and_a_callback_of_another_package_train(run):
     assert "step 0: gradient norm" in run(line)
 
 
-def test_a_renderer_a_format_a_metric_and_a_command_of_another_package_work_together(
-    run, tmp_path
-):
+def test_a_renderer_a_format_a_metric_and_a_command_of_another_package_work_together(run, tmp_path):
     results = {
         title: [run(line) for line in commands(text)]
         for title, text in walks().items()

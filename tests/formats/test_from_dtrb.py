@@ -5,6 +5,7 @@ import shlex
 
 import pytest
 import torch
+from hanline.formats.dtrb_cli import SCRIPTS, translate
 from hydra import compose, initialize_config_dir
 from PIL import Image
 
@@ -13,7 +14,6 @@ from hanline.cli.hydra_app import CONF
 from hanline.commands import export, import_weights, pack, train
 from hanline.errors import HanlineError
 from hanline.formats.dtrb import dtrb_state
-from hanline.formats.dtrb_cli import SCRIPTS, translate
 
 ARCHITECTURE = (
     "--Transformation TPS --FeatureExtraction RCNN --SequenceModeling BiLSTM --Prediction Attn"

@@ -63,7 +63,7 @@ def check_config(config: DictConfig, own_file: Path, settings: type) -> None:
             is a dataclass of keys that the command adds to those of the group.
 
     Raises:
-        HanlineError: the message names the key, what is expected, and the nearest known ones.
+        HanlineError: the message names the key, the expected value, and the nearest known ones.
     """
     try:
         values: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
@@ -182,7 +182,7 @@ def _quoted(value: str) -> str:
         items = (item.strip() for item in value[1:-1].split(","))
         return f"[{','.join(item if _parsed(f'x={item}') else _quoted(item) for item in items)}]"
     if value[:1] in ("[", "{", "'", '"'):
-        return value  # The user means Hydra's own syntax: Hydra says what is wrong.
+        return value  # The user means Hydra's own syntax: Hydra reports the error.
     quoted: str = QuotedString(value, Quote.single).with_quotes()
     return quoted
 
@@ -338,8 +338,8 @@ def _check_value(path: str, value: Any, hint: Any) -> None:
     except (PydanticUserError, SchemaError, TypeError):
         return  # A type of another library that a yaml cannot express anyway.
     try:
-        # As JSON: its types are those of a yaml, and strictly "no" is no bool there, while a list
-        # is a tuple. What is only convertible would reach its reader as it is.
+        # As JSON: its types are those of a yaml, and strictly "no" is not a bool there, while a
+        # list is a tuple. A value that is only convertible would reach its reader unchanged.
         adapter.validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
         first = error.errors()[0]

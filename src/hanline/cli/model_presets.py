@@ -13,7 +13,7 @@ from hydra.core.config_store import ConfigStore
 from hanline.configs import choices, load
 
 STAGES = ("transformation", "feature_extraction", "sequence_modeling", "prediction")
-# The word that stands for all combinations of stages where the names of presets are listed.
+# The word for all combinations of stages where the names of presets are listed.
 STAGES_PRESET = "STAGES"
 # The name of each architecture: its paper, and its preset.
 PAPERS = {

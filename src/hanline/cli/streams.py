@@ -1,11 +1,11 @@
-"""What the screen, or what stands in its place, can take."""
+"""The characters that the screen, or its replacement, can show."""
 
 import io
 import sys
 
 
 def escape_unencodable() -> None:
-    """Have characters that the output's encoding lacks written as ``\\uc18d``, not raised.
+    r"""Have characters that the output's encoding lacks written as ``\uc18d``, not raised.
 
     Windows gives a file or a pipe an encoding that may lack Hangul.
     """

@@ -1,4 +1,4 @@
-"""``hanline evaluate``: measures a recogniser on images whose text is known."""
+"""``hanline evaluate``: measures a recognizer on images whose text is known."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -63,7 +63,7 @@ def predict(config: DictConfig) -> None:
 
 
 def known_labels(folder: Path) -> dict[str, str]:
-    """The labels of a folder that brings a ``gt.txt``, by path; none where it brings none."""
+    """Return the labels of a folder with a ``gt.txt``, by path; none if it has none."""
     gt = folder / GT
     if not gt.is_file():
         return {}
@@ -72,7 +72,7 @@ def known_labels(folder: Path) -> dict[str, str]:
 
 
 def printable(path: Path) -> str:
-    """A path as text; bytes in it that are no UTF-8, as in names from other systems, escaped."""
+    """Return a path as text, with bytes that are not UTF-8 escaped."""
     return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
 
 

@@ -57,7 +57,7 @@ def synthesize(config: DictConfig) -> None:
     if config.output_format == PREVIEW:
         samples = samples or PREVIEW_SAMPLES
     elif not config.output:
-        raise HanlineError("output names what is written: set output=FOLDER")
+        raise HanlineError("output=null: expected a folder or file to write. Set output=FOLDER")
     synthesis = plain(config.synthesis)
     shard = _shard(config.output_format, synthesis.pop("shard"), synthesis.pop("shards"))
     charset = instantiate(config.charset)

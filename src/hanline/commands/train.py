@@ -197,7 +197,7 @@ def resumed(config: DictConfig) -> DictConfig:
             )
     overrides = HydraConfig.get().overrides.task
     changed, left_out = permitted_changes(overrides, checkpoint)
-    # It may come from others, or have been edited: nothing in it is resolved or built as it is.
+    # It may come from others, or have been edited: nothing in it is resolved or built unchecked.
     settings = read_config(written)
     required = {field.name for field in fields(Settings) if field.default is MISSING}
     missing = required - set(settings)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Part = Literal["train", "validation"]
 
 ENDLESS = 2**40
-"""The length of samples without end: no run takes so many."""
+"""The length of samples without end: no run takes as many."""
 
 
 class Sample(NamedTuple):
@@ -142,7 +142,7 @@ class DataRun:
     Attributes:
         image_format: what the images become.
         rules: which labels can be learned.
-        seed: decides what is random.
+        seed: of all random choices.
         cache_pixels: see ``conf/data/_base.yaml``.
         rendered: makes the datasets that are rendered from the corpus; the same at every call.
     """
@@ -171,7 +171,7 @@ class Source(ABC):
 
     @abstractmethod
     def prepare(self) -> None:
-        """Make what is missing on disk. Runs in one process of each machine."""
+        """Make the missing files. Runs in one process of each machine."""
 
     @abstractmethod
     def open(self) -> list[Group]:

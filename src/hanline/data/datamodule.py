@@ -58,8 +58,8 @@ class TextImageData(pl.LightningDataModule):
         mix: datasets that have their own share of every training batch.
         image: ``height``, ``width``, ``channels`` and ``keep_ratio`` of the recognizer's images.
         charset: the characters that labels may have.
-        corpus: makes what is rendered. It is called only if a source renders.
-        synthesis: makes what renders. It is called only if a source renders.
+        corpus: makes the texts to render. It is called only if a source renders.
+        synthesis: makes the dataset renderer. It is called only if a source renders.
 
     Raises:
         HanlineError: an argument is out of bounds.

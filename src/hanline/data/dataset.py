@@ -227,7 +227,7 @@ class LMDBDataset(Samples):
         return self.rules.judge(islice(store.labels(), used_samples(store, self.usage_ratio)))
 
     def _fingerprint(self, store: LMDBStore) -> dict[str, object]:
-        """Return what decides, besides a dataset, which of its samples are kept."""
+        """Return all that decides which samples are kept, except for the dataset."""
         return {**self.rules.fingerprint, "used": used_samples(store, self.usage_ratio)}
 
 

@@ -1,4 +1,4 @@
-"""Image files into pixels: whatever the file, one grey or RGB picture of the recogniser's size."""
+"""Decode image files to pixels: one gray or RGB picture of the recognizer's size."""
 
 import math
 import struct
@@ -29,7 +29,7 @@ class ImageError(HanlineError):
 
 @dataclass(frozen=True)
 class ImageFormat:
-    """What a recogniser takes.
+    """The images that a recognizer takes.
 
     Attributes:
         height: in pixels.
@@ -58,12 +58,12 @@ class ImageFormat:
             raise HanlineError(f"image.channels is {self.channels}: it is 1 (grey) or 3 (RGB)")
 
     def bucket_width(self, aspect: float) -> int:
-        """The width that an image of a ratio of width to height has for the recogniser.
+        """Return the width of an image for the recognizer, by its ratio of width to height.
 
         Where it follows the image it is one of a few dozen, each a little wider than the one
         before, so that many lines have the same and share a batch without any padding: a line is
-        stretched by 2.5 % at most, a short one by 5. What is shorter than two heights is extended
-        to them, what is longer than 64 is squeezed.
+        stretched by 2.5 % at most, a short one by 5. Lines narrower than two heights
+        are extended to them, lines wider than 64 are squeezed.
         """
         if self.width is not None:
             return self.width
@@ -81,7 +81,7 @@ _SHORTEST, _LONGEST, _STEP = 2, 64, 1.05
 
 
 def clamp_aspect(aspect: float) -> float:
-    """A ratio of width to height, within those that images keep where their widths follow them."""
+    """Return a ratio of width to height, clamped to those that images of free width keep."""
     return min(max(aspect, _SHORTEST), _LONGEST)
 
 
@@ -89,10 +89,10 @@ def decode_image(file: Path | bytes) -> Image.Image:
     """Decode an image file, as a person would see it, into mode L or RGB.
 
     The first frame of an animation counts; EXIF's rotation is done; 16-bit grey loses its lower 8
-    bits; what is transparent becomes the paper: white, or black below light text.
+    bits; transparent pixels become white, or black below light text.
 
     Raises:
-        ImageError: it cannot be read, is no image, or a damaged or far too large one.
+        ImageError: it cannot be read, is not an image, or is a damaged or far too large one.
     """
     content = file if isinstance(file, bytes) else _content(file)
     plain = _plain_png(content)
@@ -100,7 +100,7 @@ def decode_image(file: Path | bytes) -> Image.Image:
         return plain
     try:
         with warnings.catch_warnings():
-            # Pillow warns from 89 megapixels on and refuses from 179 on; the latter is told below.
+            # Pillow warns from 89 megapixels on and refuses from 179 on; reported below.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with open_raster(content) as image:
                 image.load()
@@ -134,7 +134,7 @@ def check_image(content: bytes) -> None:
 
 
 def _plain_png(content: bytes) -> Image.Image | None:
-    """A plain PNG decoded; None for what is none, or cannot be decoded, for Pillow to tell why."""
+    """Decode a plain PNG. Return None if it is not one, or damaged: Pillow has the message."""
     plain = _plain_parts(content)
     if plain is None:
         return None
@@ -171,7 +171,7 @@ def _plain_parts(content: bytes) -> tuple[str, tuple[int, int], bytes] | None:
 
 _PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
-# Depth, colour type, compression, filter and interlacing.
+# Depth, color type, compression, filter and interlacing.
 _PLAIN = {b"\x08\0\0\0\0": "L", b"\x08\x02\0\0\0": "RGB"}
 # Larger ones gain nothing.
 _PLAIN_PIXELS = 2**20
@@ -179,12 +179,12 @@ _LAST_FILTER = 4
 
 
 def aspect_of(content: bytes) -> float:
-    """The width of an image, as a person would see it, as a multiple of its height.
+    """Return width / height of an image as it is displayed.
 
     Its pixels are not decoded.
 
     Raises:
-        ImageError: it is no image.
+        ImageError: it is not an image.
     """
     try:
         with open_raster(content) as image:
@@ -199,7 +199,7 @@ def aspect_of(content: bytes) -> float:
 def to_pixels(
     image: Image.Image, image_format: ImageFormat, width: int | None = None
 ) -> np.ndarray:
-    """An image of mode L or RGB → uint8 (H, W, C), resized bicubically.
+    """Resize an image of mode L or RGB bicubically, to uint8 (H, W, C).
 
     Args:
         width: W, where it follows the image: that of the batch; None takes the image's own.
@@ -235,7 +235,7 @@ def inner_width(size: tuple[int, int], image_format: ImageFormat, width: int) ->
 
 
 def _content(file: Path) -> bytes:
-    """The bytes of an image file.
+    """Return the bytes of an image file.
 
     Pillow is never given a path: it would map an uncompressed TIFF into memory, where a file that
     is cut short meanwhile ends the process, and scrambles it if its orientation tag says that it
@@ -267,7 +267,7 @@ def open_picture(image: Image.Image) -> Image.Image:
 
 
 def as_seen(image: Image.Image) -> Image.Image:
-    """An image of any mode as a person would see it, in mode L or RGB.
+    """Return an image of any mode as it is displayed, in mode L or RGB.
 
     Raises:
         ImageError: it has no pixels, or numbers that are no shades of grey.
@@ -286,7 +286,7 @@ def as_seen(image: Image.Image) -> Image.Image:
 
 
 def _in_8_bits(image: Image.Image) -> Image.Image:
-    """Grey of 16 or 32 bits or in floating point, its range told by its values."""
+    """Reduce gray of 16 or 32 bits or in floating point, whose values show its range."""
     values = np.asarray(image, dtype=np.float64)
     low, high = values.min(), values.max()
     # NaN is not within any bounds.

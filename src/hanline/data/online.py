@@ -52,7 +52,7 @@ class OnlineLines(Samples):
     """The lines of a run, by number.
 
     Args:
-        texts: what is rendered.
+        texts: the texts to render.
         synthesis: renders it.
         rules: what a text is as a label.
         image_format: what the images become.
@@ -97,5 +97,5 @@ class OnlineLines(Samples):
         return Sample(rendering.image, label, rendering.positions if known else None)
 
     def task(self, number: int) -> RenderTask:
-        """Return what is rendered for a number."""
+        """Return the rendering task of a number."""
         return self.synthesis.task(self.texts.text(number), number)

@@ -29,7 +29,7 @@ class RenderedDatasets:
 
     Args:
         folder: where the datasets are kept.
-        texts: what is rendered.
+        texts: the texts to render.
         synthesis: renders it.
     """
 
@@ -76,7 +76,7 @@ def render(
     """Render texts into a dataset, from where the writer stopped.
 
     Args:
-        texts: what is rendered.
+        texts: the texts to render.
         synthesis: renders it.
         writer: writes the dataset.
         fingerprint: what decides the pictures, as :meth:`RenderedDatasets.fingerprint` has it.

@@ -83,7 +83,7 @@ class PipedBatch:
 
 
 def _pack(batch: Any) -> PipedBatch | Batch | None:
-    """Collate what is a batch already."""
+    """Pack a batch for the pipe, if it is small enough."""
     if batch is None or batch.images.nbytes > _PIPED_BYTES:
         return cast(Batch | None, batch)
     pixels = batch.images.permute(0, 2, 3, 1).numpy()

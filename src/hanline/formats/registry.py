@@ -64,7 +64,7 @@ def save_model(
 def format_of(path: Path) -> Format:
     """Return the format of a model's file.
 
-    If none matches, the format with the file's suffix is returned: its ``load`` says what is wrong.
+    If none matches, the format with the file's suffix is returned: its ``load`` raises the error.
 
     Raises:
         HanlineError: there is no such file, or no format of this suffix either.
@@ -85,7 +85,7 @@ def all_formats() -> dict[str, type[Format]]:
     """Return every format by its name: built-in ones first, then those of installed packages.
 
     Raises:
-        HanlineError: a format of an installed package cannot be imported, or is no format.
+        HanlineError: a format of an installed package cannot be imported, or is not a format.
     """
     modules = [
         import_module(f"{formats.__name__}.{module.name}")

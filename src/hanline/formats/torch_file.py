@@ -30,7 +30,7 @@ def saved(content: Mapping[str, Any]) -> bytes:
 
 
 def peek(path: Path) -> dict[str, Any]:
-    """Return the content of a file; an empty dict if it is no file of :func:`load_weights_file`.
+    """Return the content of a file; an empty dict if it is not a file of :func:`load_weights_file`.
 
     Tensors are not read, if the file's format permits it. Nothing is checked.
     """
@@ -74,7 +74,7 @@ def checked_tensors(tensors: Mapping[Any, Any], path: Path) -> dict[str, Tensor]
     """Return a file's tensors, if a model can be made of them.
 
     Raises:
-        HanlineError: something is no plain tensor, a tensor is larger than its part of the file,
+        HanlineError: something is not a plain tensor, a tensor is larger than its part of the file,
             or a number in it is not finite.
     """
     for name, tensor in tensors.items():
@@ -108,7 +108,7 @@ def _check_archive(path: Path) -> None:
             unpacked = sum(entry.file_size for entry in archive.infolist())
             broken = None if unpacked > path.stat().st_size else archive.testzip()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-        return  # Older files are no archives, and what is damaged will not load.
+        return  # Older files are not archives, and damaged ones will not load.
     if unpacked > path.stat().st_size:
         raise HanlineError(
             f"{path} is refused: it has {path.stat().st_size:,} bytes and would unpack to "

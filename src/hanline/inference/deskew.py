@@ -7,7 +7,7 @@ from PIL import Image
 
 # Degrees that are tried, and how finely at last.
 _WIDEST_TURN, _COARSE, _FINE = 12.0, 0.75, 0.15
-# A line is left as it is if it is level to within this, in degrees, and takes this share of the
+# A line is left unchanged if it is level to within this, in degrees, and takes this share of the
 # height: there is nothing to gain.
 _LEVEL, _FULL = 0.5, 0.8
 # Rows with less than this share of the ink of the fullest row are not text.
@@ -20,7 +20,7 @@ _TALL = 96
 
 
 def straightened(image: Image.Image) -> Image.Image | None:
-    """A line turned level and cut to its text.
+    """Return a line turned level and cut to its text.
 
     How far it is turned follows from where its edges are: the rows of a level line are either full
     of them or empty.
@@ -40,7 +40,7 @@ def straightened(image: Image.Image) -> Image.Image | None:
     rows, columns = np.nonzero(edges)
     if rows.size < 20:
         return None
-    # A few thousand of them tell as much as all; to begin with, fewer do.
+    # A few thousand of them are enough; fewer are enough for the coarse search.
     some = slice(None, None, -(-rows.size // _EDGES))
     rows, columns = rows[some], columns[some]
     weights = edges[rows, columns].astype(np.float64)
@@ -69,7 +69,7 @@ def _thumbnail(image: Image.Image) -> Image.Image:
 
 
 def _edges(pixels: np.ndarray) -> np.ndarray:
-    """How steep each pixel is, without what is hardly steep."""
+    """Return how steep each pixel is, with small values removed."""
     edges = np.zeros_like(pixels)
     edges[1:-1, 1:-1] = np.abs(pixels[2:, 1:-1] - pixels[:-2, 1:-1]) + np.abs(
         pixels[1:-1, 2:] - pixels[1:-1, :-2]
@@ -79,7 +79,7 @@ def _edges(pixels: np.ndarray) -> np.ndarray:
 
 
 def _best_angle(x: np.ndarray, y: np.ndarray, weights: np.ndarray, angles: np.ndarray) -> float:
-    """The angle, in degrees, at which the rows differ most in how many edges they have."""
+    """Return the angle, in degrees, at which the rows differ most in how many edges they have."""
     sharpness = [float((_profile(x, y, weights, angle)[0] ** 2).sum()) for angle in angles]
     return float(angles[int(np.argmax(sharpness))])
 
@@ -87,7 +87,7 @@ def _best_angle(x: np.ndarray, y: np.ndarray, weights: np.ndarray, angles: np.nd
 def _profile(
     x: np.ndarray, y: np.ndarray, weights: np.ndarray, angle: float
 ) -> tuple[np.ndarray, int]:
-    """The edges in each row of the turned image, and the first row's distance from the middle."""
+    """Count the edges in each row of the turned image; return them and the first row's offset."""
     radians = math.radians(angle)
     cos, sin = np.float32(math.cos(radians)), np.float32(math.sin(radians))
     turned = y * cos - x * sin
@@ -98,7 +98,7 @@ def _profile(
 
 
 def _cut(image: Image.Image, angle: float, top: float, bottom: float) -> Image.Image:
-    """The rows from ``top`` to ``bottom``, from the middle, of the image turned by ``angle``."""
+    """Return the rows ``top`` to ``bottom``, from the middle, of the image turned by ``angle``."""
     # A line that takes few pixels is enlarged as it is turned, not afterwards.
     zoom = max(1.0, _LOOKED_AT / (bottom - top))
     radians = math.radians(angle)

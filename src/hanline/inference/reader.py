@@ -1,4 +1,4 @@
-"""Reads image files with a trained recogniser."""
+"""Reads image files with a trained recognizer."""
 
 import io
 import logging
@@ -65,11 +65,11 @@ class Reader:
 
     Args:
         checkpoint: what reads: a file of ``hanline train``, or of ``hanline export`` as onnx or
-            safetensors; ``shipped``, the reader that comes with Hanline; or a recogniser.
+            safetensors; ``shipped``, the reader that comes with Hanline; or a recognizer.
         device: ``auto`` takes a GPU if there is one; else a device of torch, such as ``cuda:1``.
         batch_size: images at a time.
         precision: ``32-true``; ``bf16-mixed``, which is faster where the hardware multiplies in
-            bfloat16 and now and then reads differently what is on the edge; ``int8``, which is
+            bfloat16 and sometimes reads uncertain characters differently; ``int8``, which is
             faster still on a processor, for files that were exported with
             ``format.int8=true``; ``auto`` takes the fastest that is possible. ONNX models have
             their own.
@@ -134,7 +134,7 @@ class Reader:
         """Read an image, or several; of several, those of like size are read together.
 
         Raises:
-            TypeError: something is no picture. One that cannot be read is a reading with a problem.
+            TypeError: something is not a picture. An unreadable one is a reading with a problem.
         """
         if isinstance(images, str | Path | bytes | np.ndarray | Image.Image):
             return next(self.readings([images]))
@@ -169,7 +169,7 @@ class Reader:
             pool.shutdown(cancel_futures=True)
 
     def batches(self, images: Iterable[Picture]) -> Iterator[torch.Tensor]:
-        """Images as what is read of them, uint8 (B, C, H, W), those of one width together."""
+        """Yield images as the recognizer takes them, uint8 (B, C, H, W), one width per batch."""
         of_width = _by_width(
             (0, line.pixels) for line in self._decode(list(images)) if isinstance(line, _Line)
         )
@@ -204,7 +204,7 @@ class Reader:
         return readings
 
     def _straightened(self, line: "_Line | ImageError") -> np.ndarray | None:
-        """The pixels of a line turned level; None where it is level, or no image."""
+        """Return the pixels of a line turned level; None if it is level, or not an image."""
         if isinstance(line, ImageError):
             return None
         try:
@@ -263,11 +263,11 @@ class _Line:
     picture: Picture
 
 
-# So many images at most are decoded by a thread at a time.
+# A thread decodes at most this many images at a time.
 _PIECE = 32
-# What is read with less confidence a character is looked at again, straightened.
+# A line with less confidence per character is deskewed and read again.
 _UNSURE = 0.93
-# Widths up to so many times the narrowest one's are alike.
+# Widths up to this multiple of the narrowest one are similar.
 _LIKE = 1.25
 
 
@@ -321,7 +321,7 @@ def _stacked(pixels: Sequence[np.ndarray]) -> torch.Tensor:
 
 
 def image_files(place: Path) -> list[Path]:
-    """The image files of a folder and all below it, in natural order; or the one file.
+    """Return the image files of a folder and all below it, in natural order; or the one file.
 
     Raises:
         HanlineError: there is no such folder, or no image in it.
@@ -342,7 +342,7 @@ def image_files(place: Path) -> list[Path]:
 
 
 def natural_key(name: str) -> tuple[list[tuple[int, int | str]], str]:
-    """A key that sorts numbers in names as numbers, and letters whatever their case."""
+    """Return a key that sorts numbers in names as numbers, and ignores case."""
     parts = re.split(r"([0-9]+)", name.casefold())
     return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts], name
 

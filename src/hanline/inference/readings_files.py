@@ -95,7 +95,7 @@ class ReadingsWriter:
         self.written += 1
 
     def _write(self, *texts: str) -> None:
-        """Write a text into each file, into both or, as far as their sizes tell, into none."""
+        """Write a text into each file, into both or, as far as their sizes show, into none."""
         for file, text in zip(self._files, texts, strict=True):
             content = memoryview(text.encode("utf-8", "backslashreplace"))
             while content:

@@ -9,7 +9,7 @@ Some users of a recognizer ask more of a stage than ``forward``:
   convolutions and linear layers;
 * ``forward`` must not depend on a module outside the stage, and must read no global state: the
   export to ONNX and reading in 8 bits trace it;
-* if the stage shall be exported to EasyOCR, its module may import torch, the standard library and
+* if the stage should be exported to EasyOCR, its module may import torch, the standard library and
   ``hanline.models`` only.
 """
 

@@ -1,9 +1,9 @@
-"""Reading in 8 bits: a trained recogniser whose convolutions and classes are products of integers.
+"""Reading in 8 bits: a trained recognizer whose convolutions and classes are products of integers.
 
 What each convolution gives is kept in 8 bits between the least and the most that it gave on images
 that were measured before (Jacob et al., "Quantization and Training of Neural Networks for Efficient
 Integer-Arithmetic-Only Inference", CVPR 2018). Norms are folded into the convolutions before them,
-which also add what passes around them and cut what is negative: nothing of that is a pass over the
+which also add what passes around them and cut negative values: nothing of that is a pass over the
 features of its own.
 """
 
@@ -27,18 +27,18 @@ from hanline.models.stage import Stage
 Ranges = Mapping[str, tuple[float, float]]
 """The least and the most of each tensor that is kept in 8 bits, by name."""
 
-_CANNOT = "this recogniser cannot be read with in 8 bits"
+_CANNOT = "this recognizer cannot be read with in 8 bits"
 _HEAD = "prediction"
 # The largest of int8, and the largest of which two products with uint8 fit into 16 bits.
 _LARGEST_WEIGHTS = (127, 64)
 
 
 def unsupported_reason(recognizer: Recognizer) -> str | None:
-    """Why a recogniser cannot be read with in 8 bits, or None."""
+    """Return why a recognizer cannot be read with in 8 bits, or None."""
     if recognizer.prediction.score_layer is None:
         return "its prediction has no single layer that gives the scores"
     if any(True for _ in recognizer.transformation.parameters()):
-        return "its transformation is learnt"
+        return "its transformation is learned"
     return None
 
 
@@ -96,7 +96,7 @@ def largest_weight() -> int | None:
 
 @torch.no_grad()
 def calibrate(recognizer: Recognizer, batches: Iterable[Tensor]) -> dict[str, tuple[float, float]]:
-    """The bounds between which a recogniser's features are kept, from those on some images.
+    """Measure the bounds between which a recognizer's features are kept, on some images.
 
     Args:
         recognizer: ready to read, on the CPU.
@@ -120,14 +120,14 @@ def calibrate(recognizer: Recognizer, batches: Iterable[Tensor]) -> dict[str, tu
 
 
 def quantize(recognizer: Recognizer) -> Recognizer:
-    """A recogniser that reads in 8 bits; it cannot be trained.
+    """Return a recognizer that reads in 8 bits; it cannot be trained.
 
     Args:
         recognizer: ready to read, on the CPU, with the ``ranges`` of :func:`calibrate`; it is
-            left as it is.
+            not changed.
 
     Raises:
-        HanlineError: the ranges are not those of this recogniser.
+        HanlineError: the ranges are not those of this recognizer.
     """
     ranges = recognizer.ranges or {}
     reading = copy.deepcopy(recognizer).eval()
@@ -169,11 +169,11 @@ class _Scale:
 
 @dataclass(frozen=True)
 class _Group:
-    """A convolution and what it does besides.
+    """A convolution and the operations that are fused into it.
 
     Attributes:
         convolution: its node.
-        norm: what is folded into it.
+        norm: the norm that is folded into it.
         addend: the node whose value is added to what it gives.
         relu: whether negative numbers become 0 at last.
         output: the node whose value all of this gives.
@@ -187,12 +187,12 @@ class _Group:
 
 
 class _Plan:
-    """What is done in which order, and which values are kept in 8 bits."""
+    """The order of all operations, and the values that are kept in 8 bits."""
 
     def __init__(self, features: nn.Module) -> None:
         try:
             self.traced = fx.symbolic_trace(features.eval())
-        except Exception as error:  # whatever a forward pass does with what stands for tensors
+        except Exception as error:  # whatever a forward pass does with fx's proxies of tensors
             raise HanlineError(f"{_CANNOT}: torch.fx cannot trace its features: {error}") from error
         self.modules = dict(self.traced.named_modules())
         self.nodes = list(self.traced.graph.nodes)
@@ -210,7 +210,7 @@ class _Plan:
             if self._is(node, nn.Conv2d):
                 group = self._group(node, taken)
                 self.groups[group.output] = group
-        # What stands inside a group is done where its output stands.
+        # A node inside a group is computed at the group's output.
         self.within: dict[fx.Node, fx.Node] = {}
         for group in self.groups.values():
             node = group.convolution
@@ -237,7 +237,7 @@ class _Plan:
         return isinstance(self.module(node), kinds)
 
     def _group(self, convolution: fx.Node, taken: set[fx.Node]) -> _Group:
-        """The convolution with what follows it, as far as nothing else needs what lies between."""
+        """Return the convolution with its followers, while nothing else uses the values between."""
         norm, addend, relu, last = None, None, False, convolution
         following = _only_user(last)
         if following and self._is(following, nn.BatchNorm2d):
@@ -337,7 +337,7 @@ def _pooling(module: nn.MaxPool2d) -> Callable[[Tensor], Tensor]:
 def _convolution(
     group: _Group, plan: _Plan, scales: Mapping[fx.Node, _Scale]
 ) -> Callable[..., Tensor]:
-    """What a group does: an image (B, C, H, W), and what is added to it → the same, as uint8."""
+    """Return a group's operation: image (B, C, H, W) and addend → the same, as uint8."""
     module = cast(nn.Conv2d, plan.module(group.convolution))
     weight, bias = module.weight, module.bias
     norm = group.norm
@@ -365,7 +365,7 @@ def _convolution(
         first = (image, before.step, before.zero, packed, steps, zeros)
         if not added:
             return torch.ops.onednn.qconv2d_pointwise(*first, bias, *place, *given, relu, [], "")
-        # To what is given in full, what is in full can be added; the addend's memory is written to.
+        # A full-precision result takes a full-precision addend, whose memory is overwritten.
         scale = (added.step, added.zero) if after else (1.0, 0)
         (addend,) = addends if after else map(added.read, addends)
         addend = addend.clone() if copied and after else addend

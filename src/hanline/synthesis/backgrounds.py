@@ -1,4 +1,4 @@
-"""What stands behind a text: grounds made from nothing, in grey."""
+"""Backgrounds of a text, generated in gray."""
 
 import math
 import random

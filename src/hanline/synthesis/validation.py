@@ -12,7 +12,7 @@ Range = Sequence[float]
 
 
 def check_range(name: str, value: Range, least: float, most: float = math.inf) -> None:
-    """Refuse what is not a range within bounds.
+    """Refuse a value that is not a range within bounds.
 
     Raises:
         HanlineError: it names the key ``renderer.<name>``.
@@ -39,7 +39,7 @@ def check_number(name: str, value: float, least: float, most: float = math.inf) 
 
 
 def check_colors(name: str, value: Sequence[str]) -> None:
-    """Refuse what is not a pair of colors.
+    """Refuse a value that is not a pair of colors.
 
     Raises:
         HanlineError: it names the key ``renderer.<name>``.

@@ -20,6 +20,8 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 class Advance(Protocol):
+    """Report that some more of the work is done."""
+
     def __call__(self, count: int = 1, /) -> None: ...
 
 

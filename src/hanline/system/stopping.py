@@ -1,4 +1,4 @@
-"""Being told to stop by a signal, as Ctrl-C does it."""
+"""Stopping by a signal, as Ctrl-C does it."""
 
 import signal
 import sys
@@ -10,7 +10,7 @@ from types import FrameType
 
 @contextmanager
 def sigterm_unwinds() -> Iterator[None]:
-    """Let SIGTERM end the work inside by an exception, so that what is open is closed."""
+    """Let SIGTERM end the work inside by an exception, so that open files are closed."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

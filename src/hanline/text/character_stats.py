@@ -1,4 +1,4 @@
-"""Kinds of characters, to tell which of them are drawn too seldom or misread too often."""
+"""Kinds of characters, to see which of them are rendered too seldom or misread too often."""
 
 import unicodedata
 from collections import Counter
@@ -14,7 +14,7 @@ CLASSES = (FREQUENT, RARE, "digits", "Latin", "Hanja", "spaces", "signs")
 
 @cache
 def character_class(character: str) -> str:
-    """The one of :data:`CLASSES` that a character is in.
+    """Return the one of :data:`CLASSES` that a character is in.
 
     A syllable is frequent if the embedded headlines have it at least three times.
     """

@@ -1,4 +1,4 @@
-"""Charsets: which characters a recogniser can read, and in which order its classes stand."""
+"""Charsets: the characters that a recognizer can read, in the order of its classes."""
 
 import unicodedata
 from collections import Counter
@@ -57,7 +57,7 @@ class Charset:
 
 
 def named_charset(name: str) -> Charset:
-    """A charset that comes with Hanline, such as ``korean``.
+    """Return a charset that comes with Hanline, such as ``korean``.
 
     Raises:
         HanlineError: there is none of that name; the message lists those there are.
@@ -73,7 +73,7 @@ def named_charset(name: str) -> Charset:
 
 
 def charset_file(path: str | Path) -> Charset:
-    """A charset from a UTF-8 text file: every character but line ends counts, in the file's order.
+    """Read a charset from a UTF-8 text file: all its characters but line ends, in their order.
 
     Raises:
         HanlineError: the file cannot be read, or its characters make no charset.
@@ -89,7 +89,7 @@ def charset_file(path: str | Path) -> Charset:
 
 
 def corpus_charset(files: Sequence[str]) -> Charset:
-    """The characters that occur in a corpus, in Unicode's order.
+    """Return the characters that occur in a corpus, in Unicode's order.
 
     Args:
         files: the corpus, as :func:`hanline.text.corpus.read_headlines` takes it.

@@ -101,7 +101,7 @@ class Corpus:
 
         Raises:
             HanlineError: nothing is left, and the message has the counts by reason; a count is
-                below 1; or the charset lacks the space that stands between words.
+                below 1; or the charset lacks the space between words.
         """
         for count in (train_count, validation_count):
             if count is not None and count < 1:
@@ -203,7 +203,7 @@ class Corpus:
             return texts[:count]
         drawn: list[str] = []
         while len(drawn) < count:
-            # Each time round the runs are cut anew, so that a text stands beside other words.
+            # In each round the runs are cut differently, so that texts have other neighbors.
             again = texts if self.max_words == 1 else list(self._runs(lines, rng))
             drawn += rng.sample(again, min(len(again), count - len(drawn)))
         return drawn
@@ -220,13 +220,13 @@ class Corpus:
 
 
 def read_headlines(files: Sequence[str]) -> Iterator[str]:
-    """Read headlines, one a line, normalised; empty lines are passed over.
+    """Read headlines, one a line, normalized; empty lines are passed over.
 
     Args:
         files: text files (UTF-8, with or without BOM), folders of ``*.txt``, or ``embedded``.
 
     Raises:
-        HanlineError: a file is missing, is no UTF-8, or there are none.
+        HanlineError: a file is missing, is not UTF-8, or there are none.
     """
     if not files:
         raise HanlineError("the corpus names no files: set corpus.files to a list of text files")
@@ -241,7 +241,7 @@ def read_headlines(files: Sequence[str]) -> Iterator[str]:
                 raise HanlineError(f"cannot read the corpus file {path}: {error}") from error
             except UnicodeDecodeError as error:
                 raise HanlineError(
-                    f"the corpus file {path} is no UTF-8 ({error}): save it as UTF-8, for example "
+                    f"the corpus file {path} is not UTF-8 ({error}): save it as UTF-8, for example "
                     "with iconv -f cp949 -t utf-8"
                 ) from error
 
@@ -253,7 +253,8 @@ def _text_files(name: str) -> list[Path]:
         if not headlines_file().is_file():
             raise HanlineError(
                 f"corpus.files=crawled: expected crawled headlines in {headlines_file()}. Run the "
-                f"crawler (docs/guides/crawl.md), or set {FOLDER_VARIABLE} to the folder that it writes."
+                f"crawler (docs/guides/crawl.md), or set {FOLDER_VARIABLE} to the folder that it "
+                "writes."
             )
         return [headlines_file()]
     path = Path(name)
@@ -266,6 +267,6 @@ def _text_files(name: str) -> list[Path]:
 
 
 def describe_counts(counts: Counter[str]) -> str:
-    """Counts by reason, the largest first, as one line."""
+    """Return counts by reason, the largest first, as one line."""
     parts = [f"{reason}: {count}" for reason, count in counts.most_common() if count]
     return ", ".join(parts) or "nothing"

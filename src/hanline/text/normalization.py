@@ -1,4 +1,4 @@
-"""One form for every text: what is trained on, what is crawled and what is compared."""
+"""One form for every text: for training, crawling and comparing."""
 
 import re
 import unicodedata

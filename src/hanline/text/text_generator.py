@@ -13,7 +13,7 @@ KINDS = ("corpus", "random", "numbers", "latin")
 class TextGenerator:
     """A text for every number, the same for the same seed.
 
-    A corpus has some syllables thousands of times and most of them never; a recogniser that shall
+    A corpus has some syllables thousands of times and most of them never; a recognizer that is to
     read names must have seen all. So some of the words are made up.
 
     Args:
@@ -80,7 +80,7 @@ class TextGenerator:
                 )
 
     def text(self, number: int) -> str:
-        """The text of a number."""
+        """Return the text of a number."""
         rng = random.Random(f"text {self.seed} {number}")
         while True:
             text = self._one(rng)
@@ -151,7 +151,7 @@ class TextGenerator:
         return _enclosed(word, self._signs, rng)
 
 
-# As often as English has them, roughly, but none so rare that it would not be learnt.
+# As often as English has them, roughly, but none so rare that it would not be learned.
 _SMALL = "eeeeetttaaaooiiinnnsssrrrhhlldduccmmffppggwwyybbvvkkxjqz"
 _CAPITALS = "ABCDEFGHIJKLMNOPQRSTUVWXYZAAEEIIOSTNCPMKLGD"
 _UNITS = (
@@ -167,7 +167,7 @@ _BETWEEN = tuple("·,.…?!:/-~%&→ㆍ↑↓;|")
 
 
 def _enclosed(word: str, signs: Sequence[str], rng: random.Random) -> str:
-    """A word with the signs that may stand around one."""
+    """Return a word with the signs that may be around one."""
     chance = rng.random()
     if chance < 0.12:
         before, after = rng.choice(_PAIRS)

@@ -10,7 +10,7 @@ from torch import Tensor
 from hanline.metrics.base import Readings
 from hanline.metrics.registry import metrics
 
-# Readings are summed when there are so many: summing costs more than comparing 192 of them.
+# Readings are summed in groups of this size: summing costs more than comparing 192 of them.
 CHUNK = 8192
 
 

@@ -27,7 +27,7 @@ BENCHMARKS = (
 
 @dataclass
 class Translation:
-    """What to run instead, in order, and what is to be known of it.
+    """The commands to run instead, in order, with notes.
 
     Attributes:
         files: texts to write first, by path.
@@ -44,7 +44,7 @@ class Translation:
     environment: dict[str, str] = field(default_factory=dict)
 
     def shell(self) -> list[str]:
-        """The lines to type into a shell."""
+        """Return the lines to type into a shell."""
         variables = "".join(f"{name}={shlex.quote(v)} " for name, v in self.environment.items())
         return [
             *(
@@ -64,7 +64,7 @@ def translate(words: Sequence[str]) -> Translation:
             variables and Python before it, as in ``CUDA_VISIBLE_DEVICES=0 python3 train.py``.
 
     Raises:
-        HanlineError: it is no script of DTRB, or it has no such option.
+        HanlineError: it is not a script of DTRB, or it has no such option.
     """
     translation = Translation()
     words = list(words)
@@ -140,7 +140,7 @@ def _pack_parser(script: str) -> argparse.ArgumentParser:
 
 
 def _architecture_parser(script: str) -> argparse.ArgumentParser:
-    """The options that training, testing and the demo share."""
+    """Add the options that training, testing and the demo share."""
     parser = _Parser(prog=script)
     for name, choices in (
         ("Transformation", ("None", "TPS")),
@@ -195,8 +195,8 @@ def _train(given: argparse.Namespace, translation: Translation) -> None:
         if not given.FT:
             translation.notes.append(
                 "--saved_model without --FT: DTRB demands that every tensor fits; Hanline loads "
-                "what fits and lists the rest. A run of Hanline's own goes on, optimiser and all, "
-                "with hanline train resume=…/last.ckpt"
+                "what fits and lists the rest. A run of Hanline goes on, with the state of its "
+                "optimizer, with hanline train resume=…/last.ckpt"
             )
     elif given.FT:
         translation.notes.append("--FT is not needed: there is no --saved_model to tune")
@@ -281,7 +281,7 @@ SCRIPTS: dict[
 
 
 def _imported(given: argparse.Namespace, translation: Translation) -> str:
-    """The checkpoint to read with; a ``.pth`` is imported first, which takes the other options."""
+    """Return the checkpoint to read with; a ``.pth`` is imported first, with the other options."""
     model = Path(given.saved_model)
     if model.suffix != ".pth":
         translation.notes.append(
@@ -301,7 +301,7 @@ def _imported(given: argparse.Namespace, translation: Translation) -> str:
     translation.commands.append(command)
     translation.notes.append(
         "--output_channel, --hidden_size, --num_fiducial, --rgb and --input_channel are not "
-        "needed: the tensors tell them"
+        "needed: the tensors have them"
     )
     return str(checkpoint)
 
@@ -354,7 +354,7 @@ def _image(given: argparse.Namespace, translation: Translation, channels: bool =
 
 def _optimizer(given: argparse.Namespace, translation: Translation) -> list[str]:
     if given.adam:
-        translation.notes.append("--rho and --eps are not needed: DTRB's Adam does not heed them")
+        translation.notes.append("--rho and --eps are not needed: DTRB's Adam ignores them")
         betas = f"optimizer.betas=[{given.beta1},0.999]"
         return ["optimizer=adam", f"optimizer.lr={given.lr}", betas]
     translation.notes.append("--beta1 is not needed: it is Adam's")

@@ -176,6 +176,7 @@ def architecture(spec: Mapping[str, Any]) -> str:
 
 
 def is_resnet(bare: Mapping[str, object]) -> bool:
+    """Return whether tensors of DTRB, by name, have a ResNet."""
     return any(name.startswith("FeatureExtraction.ConvNet.conv0_") for name in bare) or any(
         # A part of a state is renamed too.
         re.match(r"FeatureExtraction\.ConvNet\.(layer|conv|bn)\d", name)

@@ -42,7 +42,7 @@ def recognizer_from_dtrb(
         charset: the characters, in the order of their classes; None is answered with those that
             could be it.
         image: as :class:`hanline.models.recognizer.Recognizer` takes it, but for ``channels``,
-            which the weights tell.
+            which the weights show.
         max_label_length: the most characters in a text.
         path: the file, for messages.
 
@@ -62,7 +62,7 @@ def recognizer_from_dtrb(
         max_label_length=max_label_length,
     )
     _check_tensors(bare, recognizer, path)
-    # What is missing now are counts, which start anew.
+    # Only counts are missing now. They start over.
     recognizer.load_state_dict(recognizer.state_dict() | recognizer_state(bare))
     return recognizer.eval()
 
@@ -80,7 +80,7 @@ def stages_of(bare: Mapping[str, Tensor], path: Path) -> dict[str, dict[str, Any
 
     def size(name: str, dimension: int) -> int:
         if name not in bare or bare[name].dim() <= dimension:
-            raise HanlineError(f"{path} is no whole model of DTRB: it has no tensor {name}")
+            raise HanlineError(f"{path} is not a whole model of DTRB: it has no tensor {name}")
         return bare[name].shape[dimension]
 
     return {
@@ -205,7 +205,7 @@ def _check_classes(bare: Mapping[str, Tensor], charset: Charset | None, path: Pa
     attention = any(name.startswith("Prediction.attention_cell.") for name in bare)
     name = "Prediction.generator.weight" if attention else "Prediction.weight"
     if name not in bare:
-        raise HanlineError(f"{path} is no whole model of DTRB: it has no tensor {name}")
+        raise HanlineError(f"{path} is not a whole model of DTRB: it has no tensor {name}")
     special = 2 if attention else 1
     length = len(bare[name]) - special
     if charset is not None and len(charset) == length:
