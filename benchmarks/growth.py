@@ -33,7 +33,7 @@ BATCH = 32
 
 @dataclass(frozen=True)
 class Growth:
-    """The seconds that a piece of work takes by its size; where that is no count, for an image."""
+    """Seconds of a piece of work by its size; if the size is not a count, per image."""
 
     work: str
     axis: str

@@ -231,7 +231,7 @@ def dtrb_module(checkout: Path, name: str) -> ModuleType:
     DTRB imports ``torch._utils._accumulate``, which torch dropped; it is what itertools has.
     """
     if not (checkout / "model.py").is_file():
-        sys.exit(f"error: {checkout} is no checkout of deep-text-recognition-benchmark")
+        sys.exit(f"error: {checkout} is not a checkout of deep-text-recognition-benchmark")
     if str(checkout) not in sys.path:
         sys.path.insert(0, str(checkout))
     if not hasattr(torch._utils, "_accumulate"):

@@ -161,7 +161,7 @@ def own_command(folder: Path, overrides: Iterable[str]) -> list[str]:
 
 def dtrb_command(folder: Path, checkout: Path, characters: str, interval: int) -> list[str]:
     if not (checkout / "train.py").is_file():
-        sys.exit(f"error: {checkout} is no checkout of deep-text-recognition-benchmark")
+        sys.exit(f"error: {checkout} is not a checkout of deep-text-recognition-benchmark")
     shim = folder / "dtrb.py"
     shim.write_text(SHIM, encoding="utf-8")
     return [

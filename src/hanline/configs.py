@@ -89,7 +89,7 @@ def command_groups(own_file: Path) -> dict[str, str | None]:
     """Return the config groups that a command's yaml names in its defaults list.
 
     Returns:
-        The choice of each group. A list of choices is its first one, and None is no choice.
+        The choice of each group. A list of choices is its first one; None: nothing is chosen.
     """
     named: dict[str, str | None] = {}
     for entry in load(own_file).get("defaults", []):

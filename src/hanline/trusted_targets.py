@@ -113,7 +113,7 @@ def read_config(file: Path) -> dict[str, Any]:
     """Return a run's ``config.yaml`` as plain values; nothing in it is resolved.
 
     Raises:
-        HanlineError: the file is no YAML of plain values, or holds interpolations.
+        HanlineError: the file is not YAML of plain values, or holds interpolations.
     """
     try:
         with file.open("rb") as opened:

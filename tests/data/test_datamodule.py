@@ -250,7 +250,7 @@ class TestGiven:
     def test_no_such_folder(self, data, tree, tmp_path):
         with pytest.raises(
             HanlineError,
-            match="LMDB datasets, but it is no folder",
+            match="LMDB datasets, but it is not a folder",
         ):
             data(**tree | {"train_dir": str(tmp_path / "missing")}).setup("fit")
 

@@ -126,7 +126,7 @@ class TestRefused:
     def test_no_folder_and_no_set(self, tmp_path):
         with pytest.raises(HanlineError, match=r"there is no file data\.mdb"):
             LMDBStore(tmp_path)
-        with pytest.raises(HanlineError, match="it is no folder"):
+        with pytest.raises(HanlineError, match="it is not a folder"):
             find_datasets(tmp_path / "missing")
         with pytest.raises(HanlineError, match=r"no data\.mdb is in it"):
             find_datasets(tmp_path)

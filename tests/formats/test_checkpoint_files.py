@@ -166,7 +166,7 @@ def test_what_torch_saved_of_something_else_is_no_checkpoint(content, saved):
         {"hanline": 3, "state_dict": {}},
         {"hanline": content["hanline"], "state_dict": 3},
     ):
-        assert "is no checkpoint of Hanline" in refusal(saved(other))
+        assert "is not a checkpoint of Hanline" in refusal(saved(other))
 
 
 def test_dtrbs_weights_cannot_be_read_with_as_they_are(saved):

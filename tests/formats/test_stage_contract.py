@@ -60,7 +60,7 @@ def test_a_prediction_without_a_decoding_is_refused(recognizer, tmp_path):
 
 def test_a_transformation_with_weights_is_not_read_in_8_bits(recognizer):
     recognizer.transformation.scale = nn.Linear(1, 1)
-    assert "transformation is learnt" in unsupported_reason(recognizer)
+    assert "transformation is learned" in unsupported_reason(recognizer)
 
 
 @pytest.mark.parametrize("prediction", ["CTC", "Attn"])

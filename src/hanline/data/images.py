@@ -98,7 +98,7 @@ def decode_image(file: Path | bytes) -> Image.Image:
     bits; transparent pixels become the paper: white, or black below light text.
 
     Raises:
-        ImageError: it cannot be read, is no image, or a damaged or far too large one.
+        ImageError: it cannot be read, is not an image, or is a damaged or far too large one.
     """
     content = file if isinstance(file, bytes) else _content(file)
     plain = _plain_png(content)
@@ -190,7 +190,7 @@ def aspect_of(content: bytes) -> float:
     Its pixels are not decoded.
 
     Raises:
-        ImageError: it is no image.
+        ImageError: it is not an image.
     """
     try:
         with open_raster(content) as image:

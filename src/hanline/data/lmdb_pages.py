@@ -95,7 +95,7 @@ def read_meta(file: Path) -> Meta | None:
         None if the file is of another version of LMDB, whose pages cannot be checked.
 
     Raises:
-        HanlineError: it is no LMDB file, or it is cut off.
+        HanlineError: it is not an LMDB file, or it is cut off.
     """
     try:
         with file.open("rb") as content:
@@ -308,8 +308,8 @@ def _leaves(data: np.ndarray, pages: np.ndarray, meta: Meta, broken: set[int]) -
 
 def _no_lmdb(file: Path, reason: str) -> HanlineError:
     return HanlineError(
-        f"cannot open the LMDB dataset {file.parent}: {file.name} is no LMDB file or is damaged: "
-        f"{reason}. Copy it again"
+        f"cannot open the LMDB dataset {file.parent}: {file.name} is not an LMDB file or is "
+        f"damaged: {reason}. Copy it again"
     )
 
 

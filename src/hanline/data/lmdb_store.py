@@ -317,7 +317,7 @@ def find_datasets(root: str | Path) -> list[Path]:
         if not any(part.endswith(PARTIAL) for part in path.parent.parts)
     )
     if not found:
-        problem = "no data.mdb is in it or below it" if root.is_dir() else "it is no folder"
+        problem = "no data.mdb is in it or below it" if root.is_dir() else "it is not a folder"
         raise HanlineError(f"{root}: expected a folder with LMDB datasets, but {problem}")
     return found
 

@@ -82,12 +82,12 @@ def model_of(content: Mapping[str, Any], path: Path) -> ModelFile:
         path: the file, for messages. A run's configuration lies beside it.
 
     Raises:
-        HanlineError: it is no checkpoint of Hanline, or of a newer version.
+        HanlineError: it is not a checkpoint of Hanline, or of a newer version.
     """
     note, tensors = content.get(KEY), content.get("state_dict")
     if not isinstance(note, dict) or not isinstance(tensors, dict):
         raise HanlineError(
-            f"{path} is no checkpoint of Hanline: it does not say what model it is of. "
+            f"{path} is not a checkpoint of Hanline: it does not say what model it is of. "
             "A run keeps its checkpoints as best_accuracy.ckpt and last.ckpt"
         )
     parts = record.read(note, path)

@@ -80,8 +80,8 @@ class EasyOCR(Format):
         refuse_unfit(recognizer)
         if not path.stem.isidentifier() or keyword.iskeyword(path.stem):
             raise HanlineError(
-                f"EasyOCR imports a network by its name, and {path.stem!r} is no name of a Python "
-                "module: give one of letters, digits and underscores, as in "
+                f"EasyOCR imports a network by its name, and {path.stem!r} is not a name of a "
+                "Python module: give one of letters, digits and underscores, as in "
                 "output=networks/headlines"
             )
         spec = recognizer.spec

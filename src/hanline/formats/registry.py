@@ -85,7 +85,7 @@ def all_formats() -> dict[str, type[Format]]:
     """Return every format by its name: built-in ones first, then those of installed packages.
 
     Raises:
-        HanlineError: a format of an installed package cannot be imported, or is no format.
+        HanlineError: a format of an installed package cannot be imported, or is not a format.
     """
     modules = [
         import_module(f"{formats.__name__}.{module.name}")

@@ -38,7 +38,7 @@ def saved(content: Mapping[str, Any]) -> bytes:
 
 
 def peek(path: Path) -> dict[str, Any]:
-    """Return the content of a file; an empty dict if it is no file of :func:`load_weights_file`.
+    """Return the content of a file; an empty dict if it is not a file of :func:`load_weights_file`.
 
     Tensors are not read, if the file's format permits it. Nothing is checked.
     """
@@ -82,7 +82,7 @@ def checked_tensors(tensors: Mapping[Any, Any], path: Path) -> dict[str, Tensor]
     """Return a file's tensors, if a model can be made of them.
 
     Raises:
-        HanlineError: something is no plain tensor, a tensor is larger than its part of the file,
+        HanlineError: something is not a plain tensor, a tensor is larger than its part of the file,
             or a number in it is not finite.
     """
     for name, tensor in tensors.items():

@@ -151,7 +151,7 @@ class Reader:
         """Read an image, or several; of several, those of like size are read together.
 
         Raises:
-            TypeError: something is no picture. One that cannot be read is a reading with a problem.
+            TypeError: something is not a picture. An unreadable one is a reading with a problem.
         """
         if isinstance(images, str | Path | bytes | np.ndarray | Image.Image):
             return next(self.readings([images]))

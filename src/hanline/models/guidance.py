@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 Positions = Sequence[np.ndarray | None]
-"""For each sample, float (len(label), 2): the left and right of each letter as shares of the width of
-the image, NaN if its place is unknown; or None for a sample of which nothing is known."""
+"""For each sample, float (len(label), 2): the left and right of each letter as shares of the
+image's width, NaN if its place is unknown; or None for a sample of which nothing is known."""
 
 
 def letter_steps(positions: Positions, steps: int) -> Tensor:

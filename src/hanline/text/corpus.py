@@ -226,7 +226,7 @@ def read_headlines(files: Sequence[str]) -> Iterator[str]:
         files: text files (UTF-8, with or without BOM), folders of ``*.txt``, or ``embedded``.
 
     Raises:
-        HanlineError: a file is missing, is no UTF-8, or there are none.
+        HanlineError: a file is missing, is not UTF-8, or there are none.
     """
     if not files:
         raise HanlineError("the corpus names no files: set corpus.files to a list of text files")
@@ -241,7 +241,7 @@ def read_headlines(files: Sequence[str]) -> Iterator[str]:
                 raise HanlineError(f"cannot read the corpus file {path}: {error}") from error
             except UnicodeDecodeError as error:
                 raise HanlineError(
-                    f"the corpus file {path} is no UTF-8 ({error}): save it as UTF-8, for example "
+                    f"the corpus file {path} is not UTF-8 ({error}): save it as UTF-8, for example "
                     "with iconv -f cp949 -t utf-8"
                 ) from error
 

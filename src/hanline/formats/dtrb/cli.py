@@ -72,7 +72,7 @@ def translate(words: Sequence[str]) -> Translation:
             variables and Python before it, as in ``CUDA_VISIBLE_DEVICES=0 python3 train.py``.
 
     Raises:
-        HanlineError: it is no script of DTRB, or it has no such option.
+        HanlineError: it is not a script of DTRB, or it has no such option.
     """
     translation = Translation()
     words = list(words)

@@ -80,7 +80,7 @@ def stages_of(bare: Mapping[str, Tensor], path: Path) -> dict[str, dict[str, Any
 
     def size(name: str, dimension: int) -> int:
         if name not in bare or bare[name].dim() <= dimension:
-            raise HanlineError(f"{path} is no whole model of DTRB: it has no tensor {name}")
+            raise HanlineError(f"{path} is not a whole model of DTRB: it has no tensor {name}")
         return bare[name].shape[dimension]
 
     return {
@@ -205,7 +205,7 @@ def _check_classes(bare: Mapping[str, Tensor], charset: Charset | None, path: Pa
     attention = any(name.startswith("Prediction.attention_cell.") for name in bare)
     name = "Prediction.generator.weight" if attention else "Prediction.weight"
     if name not in bare:
-        raise HanlineError(f"{path} is no whole model of DTRB: it has no tensor {name}")
+        raise HanlineError(f"{path} is not a whole model of DTRB: it has no tensor {name}")
     special = 2 if attention else 1
     length = len(bare[name]) - special
     if charset is not None and len(charset) == length:

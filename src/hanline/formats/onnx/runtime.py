@@ -123,7 +123,7 @@ def _checked_metadata(session: Any, path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise HanlineError(f"the metadata of {path} is damaged: {error}") from error
     if not isinstance(note, dict):
-        raise HanlineError(f"the metadata of {path} is damaged: it is no mapping")
+        raise HanlineError(f"the metadata of {path} is damaged: it is not a mapping")
     if record.check_version(note, path) > 1:
         record.check_seal(note, path)
         graph = note.get("graph")

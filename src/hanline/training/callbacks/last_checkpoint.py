@@ -19,7 +19,7 @@ from hanline.system.files import replacing
 logger = logging.getLogger(__name__)
 
 
-class TrainingStopped(Exception):  # noqa: N818, a stop by a signal is no error
+class TrainingStopped(Exception):  # noqa: N818, a stop by a signal is not an error
     """A signal ended the run, after ``last.ckpt`` was saved.
 
     Attributes:
