@@ -164,7 +164,7 @@ def blank(text: str) -> str:
     """Replace code and addresses by spaces, and keep the lines."""
     if "```" in text:
         parts = re.split(r"(?m)^(\s*```.*)$", text)
-        return "".join(part if "```" in part else blank(part) for part in parts)
+        return "\n".join(part if "```" in part else blank(part) for part in parts)
     return CODE.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), text)
 
 
