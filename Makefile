@@ -6,7 +6,7 @@ SMALL := .venv/.small_installed
 INSTALLED := .venv/.installed
 BENCH := .venv/.bench_installed
 
-.PHONY: help demo crawl-demo test test-fast test-processor lint bench clean
+.PHONY: help demo crawl-demo test test-fast test-processor attack lint bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -36,6 +36,9 @@ test-processor: export ONEDNN_MAX_CPU_ISA := AVX2
 test-processor: export ATEN_CPU_CAPABILITY := avx2
 test-processor: $(INSTALLED)  ## the tests that depend on the processor, on one with AVX2 alone; about a minute
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m processor
+
+attack: $(INSTALLED)  ## hostile files, kills, full disks in bulk, and the table of what held; HANLINE_ATTACK_SEED=N tries others
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m attack
 
 bench: $(BENCH)  ## every benchmark; DTRB=path of a checkout to compare with
 	$(BIN)/python benchmarks/all.py $(if $(DTRB),--dtrb $(DTRB))
