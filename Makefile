@@ -5,8 +5,11 @@ BIN := .venv/bin
 SMALL := .venv/.small_installed
 INSTALLED := .venv/.installed
 BENCH := .venv/.bench_installed
+DOCS := .venv/.docs_installed
 
 .PHONY: help demo crawl-demo test test-fast test-processor attack lint bench clean
+=======
+.PHONY: help demo crawl-demo test test-fast test-processor coverage lint docs bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -26,10 +29,10 @@ crawl-demo: $(INSTALLED)  ## two days of crawling a news site on this machine; a
 
 # One thread each: more of them than there are cores wait for one another, ten times as long.
 test: lint  ## everything that must hold: style, types, tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not attack"
 
 test-fast: $(INSTALLED)  ## the tests that take no other process and no training; about a minute
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not attack"
 
 # These two make any x86 processor one without AVX-512, as most are.
 test-processor: export ONEDNN_MAX_CPU_ISA := AVX2
@@ -40,12 +43,19 @@ test-processor: $(INSTALLED)  ## the tests that depend on the processor, on one 
 attack: $(INSTALLED)  ## hostile files, kills, full disks in bulk, and the table of what held; HANLINE_ATTACK_SEED=N tries others
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m attack
 
+coverage: $(INSTALLED)  ## the share of lines and branches that make test-fast runs; fails below the floor
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not attack" --cov --cov-report=term --cov-report=html:build/coverage
+
+docs: $(DOCS)  ## the site of documentation, in build/site
+	$(BIN)/mkdocs build --strict
+
 bench: $(BENCH)  ## every benchmark; DTRB=path of a checkout to compare with
 	$(BIN)/python benchmarks/all.py $(if $(DTRB),--dtrb $(DTRB))
 
 lint: $(INSTALLED)  ## style and types alone
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/python tools/check_vocabulary.py
 	$(BIN)/mypy
 
 .venv: $(INSTALLED)  ## the environment for development
@@ -67,6 +77,10 @@ $(INSTALLED): $(SMALL) crawler/pyproject.toml
 $(BENCH): $(INSTALLED)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,bench]'
 	touch $(BENCH)
+
+$(DOCS): $(SMALL)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
+	touch $(DOCS)
 
 clean:  ## remove what can be made again: rendered datasets, the demo, builds, caches
 	rm -rf data/rendered demo_output multirun outputs build dist .mypy_cache .pytest_cache .ruff_cache

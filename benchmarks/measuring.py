@@ -178,7 +178,7 @@ def copy_rate(threads: int) -> float:
 
 @contextmanager
 def threads_of(threads: int) -> Iterator[None]:
-    """torch works in so many threads."""
+    """Torch works in so many threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

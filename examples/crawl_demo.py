@@ -1,4 +1,4 @@
-"""Crawl a news site on this machine on two days: ``python examples/crawl_demo.py``."""
+"""Crawl a news site on this machine, day by day: ``python examples/crawl_demo.py``."""
 
 import argparse
 import json
@@ -8,27 +8,32 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date, timedelta
 from pathlib import Path
 from urllib.request import Request, urlopen
 
 EXAMPLES = Path(__file__).parent
 CRAWLER = EXAMPLES.parent / "crawler"
-DAYS = ("2026-03-02", "2026-03-03")
+FIRST_DAY = date(2026, 3, 2)
 
 
 def main() -> int:
-    """Crawl two days and compare their files.
+    """Crawl some days and compare their files.
 
     Returns:
-        0, or 1 where a headline of the first day is in the second day's ``.new.txt``.
+        0, or 1 if a crawl failed or a day's ``.new.txt`` has a headline of an earlier day.
     """
-    parser = argparse.ArgumentParser(description="Crawl a news site of invented headlines twice.")
+    parser = argparse.ArgumentParser(description="Crawl a news site of invented headlines.")
+    parser.add_argument("--days", type=int, default=2, help="how many, at least 2")
     parser.add_argument("--folder", help="where to put the files; a temporary one without it")
     parser.add_argument("--pages", type=int, default=20, help="pages of each of the six sections")
     options = parser.parse_args()
+    if options.days < 2:
+        parser.error(f"--days {options.days}: expected at least 2")
+    days = [(FIRST_DAY + timedelta(days=i)).isoformat() for i in range(options.days)]
     with tempfile.TemporaryDirectory() as temporary, running_server() as address:
         folder = Path(options.folder or temporary).resolve()
-        for number, day in enumerate(DAYS, start=1):
+        for number, day in enumerate(days, start=1):
             control(address, day=number, pages=options.pages, robots="refuse")
             print(f"\nDay {number}: {address} on {day}, 9:00 in Korea", flush=True)
             status = crawl(
@@ -47,29 +52,29 @@ def main() -> int:
             if status:
                 print(f"the crawl ended with {status}", file=sys.stderr)
                 return 1
-        return _compare(folder, kept=bool(options.folder))
+        return _compare(folder, days, kept=bool(options.folder))
 
 
-def _compare(folder: Path, kept: bool) -> int:
-    lines = {
-        name: (folder / name).read_text(encoding="utf-8").splitlines()
-        for name in [f"{day}{kind}" for day in DAYS for kind in (".txt", ".new.txt")]
-        + ["headlines.txt"]
-    }
+def _compare(folder: Path, days: list[str], kept: bool) -> int:
+    def read(name: str) -> list[str]:
+        lines = (folder / name).read_text(encoding="utf-8").splitlines()
+        print(f"{name:<22}{len(lines):>9,}")
+        return lines
+
     print("\nfile                  headlines")
-    for name, headlines in lines.items():
-        print(f"{name:<22}{len(headlines):>9,}")
-    first, second = lines[f"{DAYS[0]}.txt"], lines[f"{DAYS[1]}.txt"]
-    new = lines[f"{DAYS[1]}.new.txt"]
-    both = set(first) & set(second)
-    wrong = set(first) & set(new)
-    print(f"\n{len(both):,} headlines on both days, {len(wrong)} of them called new")
-    everything = lines["headlines.txt"]
-    once = len(set(everything)) == len(everything) == len(first) + len(new)
+    known: list[str] = []
+    again = wrong = 0
+    for day in days:
+        everything, new = read(f"{day}.txt"), read(f"{day}.new.txt")
+        again += len(set(known) & set(everything))
+        wrong += len(set(known) & set(new))
+        known += new
+    print(f"\n{again:,} headlines again on a later day, {wrong} of them called new")
+    once = read("headlines.txt") == known and len(set(known)) == len(known)
     print(f"headlines.txt has each once: {'yes' if once else 'NO'}")
     if kept:
         print(f"the files are in {folder}")
-    return 0 if both and not wrong and once else 1
+    return 0 if again and not wrong and once else 1
 
 
 def crawl(spider: str, *arguments: str, **settings: object) -> int:

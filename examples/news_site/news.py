@@ -1,6 +1,6 @@
-"""Headlines that nobody has written: of invented names, in the manner of news sites.
+"""Invented headlines of invented names, in the manner of news sites, day by day.
 
-For the demonstration, the tests and the benchmark, none of which may depend on a real site.
+The demo and the tests use them, so that neither depends on a real site.
 """
 
 import random
@@ -22,7 +22,15 @@ deed: 추진 확정 재검토 백지화 착공 공개 연기 합의 통과 개�
 deed: 무산 본격화 재개 철회 승인 반려
 words: 이제_시작일_뿐 주민_뜻_따르겠다 더는_못_미룬다 숫자로_답하겠다 사실과_다르다 끝까지_간다
 words: 검토한_바_없다 안전이_먼저 기다린_보람_있다 현장에_답_있다
+later_place: 뫼벗 갯뜰 솥골 볏섬 뀀재 쑥돌샘
+later_matter: 뗏목공원 쐐기탑 뮬리꽃길 궤도썰매장 꿩마을 왱벌특구 쥣불축제 뷔페거리
 """
+# From this day on, this share of the headlines has a place or matter with new letters.
+LATER_WORDS_FROM = 4
+_LATER_WORDS_SHARE = 0.5
+# Captions of the news are in the first font, from this day on in the second: two bundled ones.
+SECOND_FONT_FROM = 6
+CAPTION_FONTS = ("NotoSansKR-Regular.otf", "NotoSerifKR-Regular.otf")
 SECTIONS = ("politics", "economy", "society", "culture", "world", "it")
 _MANNERS = (
     "{name}, {place} {quality} {matter} {deed}",
@@ -46,12 +54,22 @@ def _read_vocabulary() -> dict[str, list[str]]:
 _WORDS = _read_vocabulary()
 
 
-def invented_headline(rng: random.Random, section: str) -> str:
-    """Return a headline of a section, one of some hundred million."""
+def invented_headline(rng: random.Random, section: str, day: int = 1) -> str:
+    """Return a headline of a section, one of some hundred million.
+
+    Args:
+        rng: Decides which.
+        section: One of ``SECTIONS``.
+        day: The day that it appears on, from 1. From ``LATER_WORDS_FROM`` on, half of the headlines
+            have words with letters that no earlier day has.
+    """
     name, other = rng.sample(_WORDS[section], 2)
     kinds = ("place", "quality", "matter", "deed", "words")
     chosen = {kind: rng.choice(_WORDS[kind]) for kind in kinds}
     number = rng.randrange(2, 990)
+    if day >= LATER_WORDS_FROM and rng.random() < _LATER_WORDS_SHARE:
+        later = rng.choice(("place", "matter"))
+        chosen[later] = rng.choice(_WORDS[f"later_{later}"])
     return rng.choice(_MANNERS).format(name=name, other=other, number=number, **chosen)
 
 
@@ -64,13 +82,16 @@ def with_another_particle(headline: str) -> str:
 
 
 class News:
-    """What the demonstration's news site has on a day.
+    """The news of one day.
 
     Args:
-        day: 1 for the first day, 2 for the next.
-        pages: pages that a section shows.
-        per_page: articles on each of them.
-        new_a_day: the share of a section's articles that are younger than a day.
+        day: The day, from 1.
+        pages: Pages that a section shows.
+        per_page: Articles on each of them.
+        new_a_day: The share of a section's articles that are younger than a day.
+
+    Attributes:
+        caption_font: The bundled font of the day's captions, by its file's name.
     """
 
     FIRST_MORNING = datetime(2026, 3, 2, 9, 0)  # in Korea
@@ -89,12 +110,17 @@ class News:
         self.per_page = per_page
         self.shown = pages * per_page
         self._a_day = int(self.shown * new_a_day)
+        self.caption_font = CAPTION_FONTS[day >= SECOND_FONT_FROM]
         self.now = self.FIRST_MORNING + timedelta(days=day - 1)
 
     def articles(self, section: str) -> list["Article"]:
         """Return a section's articles, the youngest first."""
         youngest = 100_000 + self.day * self._a_day
         return [Article(self, section, youngest - i) for i in range(self.shown)]
+
+    def first_day(self, number: int) -> int:
+        """Return the day on which an article is the first time on the site, from 1."""
+        return max(1, -(-(number - 100_000) // max(1, self._a_day)))
 
     def age(self, number: int) -> timedelta:
         """Return the age of an article."""
@@ -103,13 +129,13 @@ class News:
 
 
 class Article:
-    """One article of the demonstration's site.
+    """One article.
 
     Attributes:
-        title: its headline as the site has it, with labels and marks, before HTML's entities.
-        address: its path, ``/mnews/article/{office}/{article}``.
-        publisher: the publisher's name.
-        age: how old it is.
+        title: Its headline as the site has it, with labels and marks, before HTML's entities.
+        address: Its path, ``/mnews/article/{office}/{article}``.
+        publisher: The publisher's name.
+        age: The time since it was published.
     """
 
     def __init__(self, news: News, section: str, number: int) -> None:
@@ -119,7 +145,8 @@ class Article:
             number += 1
         same_as = number - 5 if number % 23 == 0 else number
         rng = random.Random(f"{section} {same_as}")
-        headline = invented_headline(rng, section)
+        # The article in two sections has its number plus 1 here: no later day than its.
+        headline = invented_headline(rng, section, news.first_day(same_as - 1))
         if same_as != number:
             headline = with_another_particle(headline)
         self.office = random.Random(f"office {section} {number}").choice(list(news.PUBLISHERS))

@@ -1,14 +1,14 @@
 """What a file may have built: registered names, each where its kind belongs, and nothing else.
 
 A run's ``config.yaml``, a model's JSON and a checkpoint are taken over from others. A name in them
-is looked up here before it is imported. An installed package adds names of its own as entry points:
-the group is ``hanline.`` and the kind in plural, as in ``hanline.callbacks``.
+is looked up here before it is imported. The names are those of the installed config files: a new
+part is trusted by its yaml. An installed package may also add names as entry points: the group is
+``hanline.`` and the kind in plural, as in ``hanline.callbacks``.
 """
 
 import inspect
 from collections.abc import Iterator, Mapping
 from functools import cache
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,65 +17,9 @@ from hydra.utils import get_object
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from hanline.configs import files, load
 from hanline.errors import HanlineError
-
-# The names by kind. What is missing here is refused: there is no list of bad names.
-TRUSTED: Mapping[str, frozenset[str]] = {
-    "stage": frozenset(
-        {
-            "hanline.models.transformation.none.NoTransformation",
-            "hanline.models.transformation.tps.TPS",
-            "hanline.models.feature_extraction.compact.Compact",
-            "hanline.models.feature_extraction.rcnn.RCNN",
-            "hanline.models.feature_extraction.resnet.ResNet",
-            "hanline.models.feature_extraction.vgg.VGG",
-            "hanline.models.sequence_modeling.bilstm.BiLSTM",
-            "hanline.models.sequence_modeling.none.NoSequenceModeling",
-            "hanline.models.prediction.attention.AttentionPrediction",
-            "hanline.models.prediction.ctc.CTCPrediction",
-        }
-    ),
-    "optimizer": frozenset({"torch.optim.Adadelta", "torch.optim.Adam", "torch.optim.AdamW"}),
-    "scheduler": frozenset(
-        {
-            "hanline.training.schedulers.constant",
-            "hanline.training.schedulers.step_decay",
-            "hanline.training.schedulers.warmup_cosine",
-        }
-    ),
-    "callback": frozenset(
-        {
-            "hanline.training.callbacks.checkpoints.BestCheckpoint",
-            "hanline.training.callbacks.checkpoints.LastCheckpoint",
-            "hanline.training.callbacks.checkpoints.RandomState",
-            "hanline.training.callbacks.log_train.LogTrain",
-            "hanline.training.callbacks.monitoring.ReadingGrid",
-            "hanline.training.callbacks.monitoring.Throughput",
-            "hanline.training.callbacks.monitoring.progress_bar",
-        }
-    ),
-    "logger": frozenset({"pytorch_lightning.loggers.TensorBoardLogger"}),
-    "data": frozenset({"hanline.data.datamodule.TextImageData"}),
-    "source": frozenset({"hanline.data.online.OnlineSource", "hanline.data.stored.StoredSource"}),
-    "synthesis": frozenset({"hanline.synthesis.dataset_renderer.make_dataset_renderer"}),
-    "renderer": frozenset(
-        {
-            "hanline.synthesis.broadcast.BroadcastRenderer",
-            "hanline.synthesis.varied.VariedRenderer",
-            "hanline.synthesis.mixed.MixedRenderer",
-            "hanline.synthesis.trdg.TrdgRenderer",
-        }
-    ),
-    "charset": frozenset(
-        {
-            "hanline.text.charset.charset_file",
-            "hanline.text.charset.corpus_charset",
-            "hanline.text.charset.named_charset",
-        }
-    ),
-    "corpus": frozenset({"hanline.text.corpus.Corpus"}),
-    "trainer": frozenset({"hanline.training.trainer.make_trainer"}),
-}
+from hanline.plugins import plugin_names
 
 # Where each kind belongs in a run's configuration; * is any name.
 _PLACES: Mapping[tuple[str, ...], str] = {
@@ -95,6 +39,7 @@ _PLACES: Mapping[tuple[str, ...], str] = {
     ("model", "prediction"): "stage",
     ("optimizer",): "optimizer",
     ("scheduler",): "scheduler",
+    ("module",): "module",
     ("trainer",): "trainer",
     ("callbacks", "*"): "callback",
     ("logger", "*"): "logger",
@@ -128,9 +73,40 @@ class _Node(NamedTuple):
 
 @cache
 def trusted_names(kind: str) -> frozenset[str]:
-    """Return the names that a file may give for a kind, those of installed packages among them."""
-    installed = entry_points(group=f"hanline.{kind}s")
-    return TRUSTED[kind] | {entry.value.replace(":", ".") for entry in installed}
+    """Return the names that a file may give for a kind.
+
+    They are those that Hanline's own config files and those of installed packages have as a
+    ``_target_`` in a place of this kind, and the entry points of the kind. Any other name is
+    refused: there is no list of bad names.
+    """
+    found = set(plugin_names(f"{kind}s").values())
+    for place, known in _PLACES.items():
+        if known == kind:
+            found |= _targets(place)
+    return frozenset(found)
+
+
+def _targets(place: tuple[str, ...]) -> set[str]:
+    """Return the targets of the config files for a place of the configuration."""
+    found: set[str] = set()
+    for depth in range(1, len(place) + 1):
+        inside = place[depth:]
+        if place[depth - 1] == "*" and not inside:
+            inside = ("*",)
+        group = "/".join(part for part in place[:depth] if part != "*")
+        for file in files(group).values():
+            found |= _targets_below(load(file), inside)
+    return found
+
+
+def _targets_below(content: Any, place: tuple[str, ...]) -> set[str]:
+    if not isinstance(content, Mapping):
+        return set()
+    if not place:
+        target = content.get("_target_")
+        return {target} if isinstance(target, str) else set()
+    inner = content.values() if place[0] == "*" else [content.get(place[0])]
+    return set().union(*(_targets_below(value, place[1:]) for value in inner))
 
 
 def read_config(file: Path) -> dict[str, Any]:

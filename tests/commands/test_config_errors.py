@@ -10,9 +10,9 @@ from omegaconf import OmegaConf
 from hanline.cli import renamed
 from hanline.cli.command_line import with_keys
 from hanline.cli.config_check import all_keys, literal, nearest
-from hanline.cli.configs import load
 from hanline.cli.hydra_app import CONF, run
 from hanline.commands import evaluate, pack, predict, synthesize, train
+from hanline.configs import load
 
 # The keys of a class that takes ``**kwargs``, and of a group without a target.
 HANDED_ON = {
@@ -187,7 +187,7 @@ def last_message(err: str) -> str:
     [
         ("predict", [], "input"),
         ("evaluate", ["checkpoint=x"], "input"),
-        ("pack", ["gt=x"], "output"),
+        ("pack", ["input=x"], "output"),
         ("train", ["data=lmdb", "data.validation.dir=x"], "data.train.dir"),
         ("train", ["corpus=files"], "corpus.files"),
     ],

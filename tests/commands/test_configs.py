@@ -15,7 +15,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from hanline.cli import commands, configs
+from hanline import configs
+from hanline.cli import commands
 from hanline.cli.config_check import check_config
 from hanline.cli.hydra_app import CONF, plain
 from hanline.cli.model_presets import PAPERS, STAGES, presets, stages_of

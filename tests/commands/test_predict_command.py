@@ -96,7 +96,7 @@ def test_labels_that_cannot_be_read_are_told_before_the_work(demo, checkpoint, c
     (demo / "gt.txt").write_bytes("img1.png\t속보\n".encode("cp949"))
     ended = command("predict", "input=데모", f"checkpoint={checkpoint}")
     assert ended.status == 1
-    assert "gt.txt is no UTF-8" in ended.err
+    assert "gt.txt: expected UTF-8" in ended.err
     assert not (tmp_path / "readings.tsv").exists()
 
 
@@ -173,7 +173,7 @@ def test_a_folder_and_its_lmdb_set_get_the_same_figures(
     demo, names, words, checkpoint, command, tmp_path
 ):
     labelled(demo, names, words)
-    assert command("pack", "gt=데모/gt.txt", "output=sets/데모", "processes=1").status == 0
+    assert command("pack", "input=데모/gt.txt", "output=sets/데모", "processes=1").status == 0
     records = []
     for dataset in ("데모", "sets/데모", "sets"):
         ended = command(
@@ -203,7 +203,7 @@ def test_what_cannot_be_evaluated_is_told(demo, checkpoint, command, tmp_path):
     (tmp_path / "file").touch()
     for arguments, reason in (
         (["input=데모"], "there is nothing to evaluate"),
-        (["input=nowhere"], "nowhere is no folder"),
+        (["input=nowhere"], "nowhere: expected a folder"),
         (["input=데모", "checkpoint=none.ckpt"], "none.ckpt: expected a model's file"),
     ):
         if len(arguments) < 2:

@@ -63,14 +63,14 @@ def test_what_one_job_refuses_is_told_and_the_others_go_on(hanline, tmp_path):
 
 def test_pack_in_shards(command, tmp_path):
     assert command("synthesize", *WHOLE[1:], "output=images").status == 0
-    shards = ("gt=images/gt.txt", "output=set", "shards=4", "processes=1")
+    shards = ("input=images/gt.txt", "output=set", "shards=4", "processes=1")
     ended = command("pack", "-m", *shards, "shard=range(0,4)")
     assert ended.status == 0, ended.err
-    assert command("pack", "gt=images/gt.txt", "output=whole", "processes=1").status == 0
+    assert command("pack", "input=images/gt.txt", "output=whole", "processes=1").status == 0
     assert samples(tmp_path / "set") == samples(tmp_path / "whole")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "set", "whole"]
     ended = command("pack", *shards, "shard=1")
-    assert "shard 1 of set is there already" in ended.out
+    assert "shard 1 of set exists already" in ended.out
 
 
 def test_a_folder_of_images_has_no_shards(command, tmp_path):

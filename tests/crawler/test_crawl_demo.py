@@ -11,6 +11,8 @@ def test_the_demonstration_shows_two_days(tmp_path):
             str(EXAMPLES / "crawl_demo.py"),
             "--pages",
             "2",
+            "--days",
+            "3",
             "--folder",
             str(tmp_path),
         ],
@@ -22,7 +24,7 @@ def test_the_demonstration_shows_two_days(tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("outcome: complete") == 2
+    assert done.stdout.count("outcome: complete") == 3
     assert "0 of them called new" in done.stdout and "has each once: yes" in done.stdout
     first = (tmp_path / "2026-03-02.txt").read_text(encoding="utf-8").splitlines()
     new = (tmp_path / "2026-03-03.new.txt").read_text(encoding="utf-8").splitlines()

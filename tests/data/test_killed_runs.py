@@ -135,7 +135,7 @@ def images(tmp_path):
 
 def test_pack_killed_at_any_moment(images, tmp_path):
     output = tmp_path / "set"
-    command = Command(tmp_path, output, ["pack", "gt=gt.txt", "output=set", "processes=2"])
+    command = Command(tmp_path, output, ["pack", "input=gt.txt", "output=set", "processes=2"])
     wrote = command.measure()
     whole = samples(output)
     assert len(whole) == 4000
@@ -256,7 +256,7 @@ def test_ctrl_c_is_a_message(images, synthesize, tmp_path, name):
     """It comes to all processes of a terminal."""
     if name == "pack":
         images.write_text(images.read_text() * 10)
-        command = Command(tmp_path, tmp_path / "set", ["pack", "gt=gt.txt", "output=set"])
+        command = Command(tmp_path, tmp_path / "set", ["pack", "input=gt.txt", "output=set"])
         command.arguments.append("processes=2")
     else:
         command = synthesize("set", output_format="lmdb", samples=1_000_000)
@@ -286,7 +286,7 @@ def limit_files(size):
 
 
 def test_pack_without_room(images, tmp_path):
-    command = Command(tmp_path, tmp_path / "set", ["pack", "gt=gt.txt", "output=set"])
+    command = Command(tmp_path, tmp_path / "set", ["pack", "input=gt.txt", "output=set"])
     done = command.run(preexec_fn=limit_files(3_000_000))
     assert done.returncode == 1
     assert re.search(

@@ -130,11 +130,11 @@ class TestDrawn:
 class StoppedRenderer(BroadcastRenderer):
     """Notes what it draws, and is interrupted once."""
 
-    def draw(self, text, font, seed):
+    def render(self, text, font, seed):
         if len(drawn) == 270 and text == MANY[570]:
             raise KeyboardInterrupt
         drawn.append(text)
-        return super().draw(text, font, seed)
+        return super().render(text, font, seed)
 
 
 drawn: list[str] = []
@@ -251,7 +251,7 @@ class TestPacked:
         return gt
 
     def packed(self, gt, number, output, of=5):
-        return pack(gt, output, 1, Shard(number, of, "shard", ["pack", f"gt={gt}"]))
+        return pack(gt, output, 1, Shard(number, of, "shard", ["pack", f"input={gt}"]))
 
     def test_together_are_the_whole_set(self, gt, tmp_path):
         pack(gt, tmp_path / "whole", 1)
@@ -275,7 +275,8 @@ class TestPacked:
         assert self.packed(gt, 0, tmp_path / "set")
         assert self.packed(gt, 0, tmp_path / "set") is None
         message = refusal(tmp_path / "set")
-        assert message.endswith(f"hanline pack -m gt={gt} output={tmp_path / 'set'} shard=1,2,3,4")
+        output = tmp_path / "set"
+        assert message.endswith(f"hanline pack -m input={gt} output={output} shard=1,2,3,4")
 
     def test_not_of_another_list(self, gt, tmp_path):
         self.packed(gt, 0, tmp_path / "set")

@@ -10,7 +10,7 @@ import torch
 import yaml
 from omegaconf import OmegaConf
 
-from hanline.cli import config_check
+from hanline import configs
 from hanline.cli.hydra_app import CONF
 from hanline.errors import HanlineError
 from hanline.formats.base import Description, Format
@@ -213,7 +213,7 @@ def test_no_command_has_a_key_of_a_groups_name_that_it_does_not_have():
     groups = {path.name for path in CONF.iterdir() if path.is_dir()}
     for path in CONF.glob("*.yaml"):
         keys = set(yaml.safe_load(path.read_text("utf-8"))) - {"hydra"}
-        assert not groups & keys - set(config_check.groups(path)), path
+        assert not groups & keys - set(configs.command_groups(path)), path
 
 
 @pytest.mark.parametrize("room", ["formats", "quantization", "pretrained"])
@@ -229,7 +229,7 @@ def test_model_files_import_downwards_only(room):
                 ], f"{file} imports {name}"
 
 
-@pytest.mark.parametrize("name", set(FORMATS) - {"checkpoint"})
+@pytest.mark.parametrize("name", sorted(set(FORMATS) - {"checkpoint"}))
 def test_a_formats_name_is_in_its_own_file_only(name):
     own = Path(sys.modules[FORMATS[name].__module__].__file__)
     own = own.parent if own.name == "__init__.py" else own

@@ -243,10 +243,10 @@ def test_a_model_of_others_is_told_apart(exported, tmp_path):
 def test_the_program_in_the_docs_reads_without_torch(
     case, width, onnx_of, images, tmp_path, process, command
 ):
-    """docs/onnx.md's program, as it stands there, gives what `hanline predict` gives, of an image
+    """docs/guides/onnx.md's program, as it stands there, gives what `hanline predict` gives, of an image
     that is padded and of one that is squeezed or stretched."""
     program = (
-        (Path(__file__).parents[2] / "docs" / "onnx.md")
+        (Path(__file__).parents[2] / "docs" / "guides" / "onnx.md")
         .read_text("utf-8")
         .split("```python\n")[1]
         .split("```")[0]

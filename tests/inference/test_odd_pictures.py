@@ -95,7 +95,6 @@ def test_a_bad_picture_is_a_reading_with_a_problem(make, reader, picture):
         *(io.BytesIO(b"a\nb\n"), [io.BytesIO(b"a\nb\n")], io.StringIO("a\nb\n")),
         *(PurePosixPath("a.png"), [PurePosixPath("a.png")]),
     ],
-    ids=repr,
 )
 def test_what_is_no_picture_is_a_type_error_that_says_what_it_takes(wrong, reader):
     with pytest.raises(TypeError, match=r"expected an image: a path \(str or Path\), .* not \w+"):

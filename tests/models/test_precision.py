@@ -68,7 +68,7 @@ def test_sixteen_bits_of_a_gpu_are_refused_on_a_processor(command):
     with pytest.raises(HanlineError, match=message):
         check_precision("trainer.precision", "16-mixed", "cpu")
     done = command(
-        *("train", "experiment=demo", "trainer.accelerator=cpu", "trainer.precision=16-mixed")
+        *("train", "experiment=lines", "trainer.accelerator=cpu", "trainer.precision=16-mixed")
     )
     assert done.status == 1
     assert message in done.err

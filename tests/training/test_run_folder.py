@@ -11,13 +11,13 @@ import torch
 import yaml
 from omegaconf import OmegaConf
 
-from hanline.commands import application  # noqa: F401, which registers the resolvers
+from hanline.cli import hydra_app  # noqa: F401, which registers the resolvers
 from hanline.errors import HanlineError
 from hanline.training.run_folder import LOCK, clear_folder, sole_run
 
 ROOT = Path(__file__).parents[2]
 TINY = [
-    *("experiment=demo", "image.width=64", "model.feature_extraction.channels=[8,8,8,8,16]"),
+    *("experiment=lines", "image.width=64", "model.feature_extraction.channels=[8,8,8,8,16]"),
     *("model.sequence_modeling.hidden_size=8", "model.sequence_modeling.out_channels=16"),
     *("corpus.min_words=1", "corpus.max_words=1", "max_label_length=10"),
     *("data.train_samples=8", "data.validation_samples=4", "data.batch_size=4"),

@@ -15,7 +15,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from hanline.data.lmdb_store import LMDBWriter
+from hanline.data.lmdb_writer import LMDBWriter
 from hanline.training.module import finite
 from hanline.training.parameter_groups import parameter_groups
 from hanline.training.resume import CHANGEABLE

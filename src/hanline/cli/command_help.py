@@ -4,7 +4,7 @@ import textwrap
 from itertools import takewhile
 from pathlib import Path
 
-from hanline.cli import configs
+from hanline import configs
 from hanline.cli.commands import describe
 from hanline.cli.model_presets import PAPERS, STAGES_PRESET, stages_of
 

@@ -19,7 +19,7 @@ from pydantic.errors import PydanticUserError
 from pydantic_core import SchemaError
 from rapidfuzz import fuzz, process
 
-from hanline.cli import configs
+from hanline import configs
 from hanline.cli.model_presets import STAGES_PRESET, named_presets
 from hanline.cli.renamed import new_choice, new_key
 from hanline.errors import HanlineError

@@ -17,10 +17,10 @@ from yaml import YAMLError
 from hanline.cli.command_help import print_help
 from hanline.cli.command_line import arguments, set_arguments, with_keys
 from hanline.cli.config_check import check_config, explain, literal
-from hanline.cli.configs import CONF, command_file, register_folders
 from hanline.cli.model_presets import register_presets
 from hanline.cli.resolvers import register_resolvers
 from hanline.cli.streams import escape_unencodable
+from hanline.configs import CONF, command_file, register_folders
 from hanline.errors import HanlineError
 
 __all__ = ["CONF", "fail", "is_first_process", "plain", "quiet_others", "repeated_without", "run"]

@@ -10,7 +10,7 @@ import itertools
 
 from hydra.core.config_store import ConfigStore
 
-from hanline.cli.configs import choices, load
+from hanline.configs import choices, load
 
 STAGES = ("transformation", "feature_extraction", "sequence_modeling", "prediction")
 # The word that stands for all combinations of stages where the names of presets are listed.

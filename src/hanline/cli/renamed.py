@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from hanline.cli.configs import choices
+from hanline.configs import choices
 
 # The last part of a key: what it was, and what it is.
 KEYS = {

@@ -1,4 +1,4 @@
-"""``hanline pack``: packs images and their ``gt.txt`` into an LMDB set."""
+"""``hanline pack``: packs images and their ``gt.txt`` into an LMDB dataset."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ BAD_ROWS_SHOWN = 20
 class Settings:
     """The keys of ``conf/pack.yaml``."""
 
-    gt: str
+    input: str
     output: str
     shard: int | None
     shards: int
@@ -30,14 +30,14 @@ def main() -> None:
 
 def pack_and_report(config: DictConfig) -> None:
     """Pack, and print what became of the rows."""
-    gt, output = Path(config.gt), Path(config.output)
+    gt, output = Path(config.input), Path(config.output)
     shard = None
     if config.shard is not None:
         command = repeated_without("shard", "output")
         shard = Shard(config.shard, config.shards, "shard", command)
     report = pack(gt, output, config.processes, shard)
     if report is None:
-        print(f"shard {config.shard} of {output} is there already")
+        print(f"shard {config.shard} of {output} exists already")
         return
     path = shard.path(output) if shard else output
     print(f"packed {report.packed} samples into {path}")

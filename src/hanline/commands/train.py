@@ -16,8 +16,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from hanline.cli.command_line import arguments, set_arguments
 from hanline.cli.config_check import check_config
-from hanline.cli.configs import command_file
 from hanline.cli.hydra_app import fail, is_first_process, plain, quiet_others, run
+from hanline.configs import command_file
 from hanline.data.datamodule import TextImageData
 from hanline.data.images import ImageFormat
 from hanline.errors import HanlineError

@@ -1,43 +1,23 @@
-"""What a training knows of its samples and a reading does not."""
+"""Where letters are, as a training knows it of rendered samples."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
-
-@dataclass(frozen=True)
-class Guidance:
-    """Hints for the loss of a batch. Without any, the loss is the one that validation reports.
-
-    Attributes:
-        positions: for each sample, float (len(label), 2): where each letter begins and ends, as
-            shares of the image's width, NaN for letters whose place is unknown; or None for a
-            sample of which nothing is known. An empty sequence if no sample has positions.
-        align_weight: the weight of the loss that uses the positions, beside the prediction's own.
-        sampled_classes: if given, the softmax has the classes of the batch's labels and this
-            number of random others, which makes a step of thousands of classes cheaper.
-    """
-
-    positions: Sequence[np.ndarray | None] = field(default=())
-    align_weight: float = 0.0
-    sampled_classes: int | None = None
-
-    @property
-    def aligns(self) -> bool:
-        """Whether there is anything to align with."""
-        return self.align_weight > 0 and any(p is not None for p in self.positions)
+Positions = Sequence[np.ndarray | None]
+"""For each sample, float (len(label), 2): the left and right of each letter as shares of the width of
+the image, NaN if its place is unknown; or None for a sample of which nothing is known."""
 
 
-def letter_steps(positions: Sequence[np.ndarray | None], steps: int) -> Tensor:
+def letter_steps(positions: Positions, steps: int) -> Tensor:
     """Return the time step under the middle of each letter whose place is known.
 
     Two letters of one sample that fall on one step are both left out.
 
     Args:
-        positions: as in :class:`Guidance`.
+        positions: as in :data:`Positions`.
         steps: T, the time steps of the features.
 
     Returns:
@@ -56,11 +36,11 @@ def letter_steps(positions: Sequence[np.ndarray | None], steps: int) -> Tensor:
     return torch.from_numpy(np.concatenate(found) if found else np.empty((0, 3), dtype=np.int64))
 
 
-def letter_spans(positions: Sequence[np.ndarray | None], letters: int, steps: int) -> Tensor:
+def letter_spans(positions: Positions, letters: int, steps: int) -> Tensor:
     """Return which time steps lie under each letter.
 
     Args:
-        positions: as in :class:`Guidance`.
+        positions: as in :data:`Positions`.
         letters: the most letters of a sample.
         steps: T, the time steps of the features.
 

@@ -8,7 +8,6 @@ from hydra.utils import get_class
 from torch import Tensor, nn
 
 from hanline.errors import HanlineError
-from hanline.models.guidance import Guidance
 from hanline.models.stage import Prediction, Stage
 from hanline.text.charset import Charset
 from hanline.trusted_targets import trusted_names
@@ -104,9 +103,9 @@ class Recognizer(nn.Module):
         scores: Tensor = self.prediction(self.features(images))
         return scores
 
-    def loss(self, images: Tensor, labels: list[str], guidance: Guidance | None = None) -> Tensor:
+    def loss(self, images: Tensor, labels: list[str]) -> Tensor:
         """Return the mean loss of a batch, a scalar."""
-        loss: Tensor = self.prediction.loss(self.features(images), labels, guidance)
+        loss: Tensor = self.prediction.loss(self.features(images), labels)
         return loss
 
     def read(self, images: Tensor) -> tuple[list[str], list[float]]:

@@ -19,7 +19,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from hanline.models.guidance import Guidance
+from hanline.models.guidance import Positions
 
 # The stages of a recognizer, in the order of the data.
 STAGES = ("transformation", "feature_extraction", "sequence_modeling", "prediction")
@@ -91,13 +91,23 @@ class Prediction(Stage):
         spread over batches.
         """
 
-    def loss(self, features: Tensor, labels: list[str], guidance: Guidance | None = None) -> Tensor:
-        """Return the mean loss of a batch of labels, a scalar.
-
-        A prediction that can use ``guidance`` overrides this method. The others ignore it.
-        """
+    def loss(self, features: Tensor, labels: list[str]) -> Tensor:
+        """Return the mean loss of a batch of labels, a scalar."""
         losses, counts = self.losses(features, labels)
         return losses.sum() / counts.sum()
+
+    def guided_losses(
+        self, features: Tensor, labels: list[str], positions: Positions
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the results of :meth:`losses`, and a loss that uses the letters' positions.
+
+        Only training calls this. A prediction that can use positions overrides it.
+
+        Returns:
+            The losses and the numbers of parts, (B,) each; and a scalar, 0 if nothing is known.
+        """
+        losses, counts = self.losses(features, labels)
+        return losses, counts, losses.new_zeros(())
 
     def count_unalignable(self, label_lengths: Mapping[tuple[int, int], int], steps: int) -> int:
         """Count the labels that cannot be aligned with ``steps`` time steps.

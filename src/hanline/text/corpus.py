@@ -253,7 +253,7 @@ def _text_files(name: str) -> list[Path]:
         if not headlines_file().is_file():
             raise HanlineError(
                 f"corpus.files=crawled: expected crawled headlines in {headlines_file()}. Run the "
-                f"crawler (docs/crawler.md), or set {FOLDER_VARIABLE} to the folder that it writes."
+                f"crawler (docs/guides/crawl.md), or set {FOLDER_VARIABLE} to the folder that it writes."
             )
         return [headlines_file()]
     path = Path(name)

@@ -10,8 +10,10 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from hanline.errors import HanlineError
 from hanline.formats.checkpoint import add_record, recorded_metrics
 from hanline.metrics.registry import metrics
+from hanline.models.guidance import Positions
 from hanline.models.recognizer import Recognizer
 from hanline.training.errors import TrainingDivergedError
 from hanline.training.parameter_groups import Decay, parameter_groups
@@ -25,6 +27,8 @@ class Batch(Protocol):
     def images(self) -> Tensor: ...
     @property
     def labels(self) -> list[str]: ...
+    @property
+    def positions(self) -> Positions | None: ...
 
 
 class RecognizerModule(pl.LightningModule):
@@ -37,6 +41,8 @@ class RecognizerModule(pl.LightningModule):
         optimizer: makes the optimizer from a list of parameter groups.
         scheduler: makes the scheduler of the learning rate from the optimizer and the run's steps.
         decay: see :func:`hanline.training.parameter_groups.parameter_groups`.
+        align_weight: the first weight of the loss that uses the letters' positions.
+        align_steps: the step at which that weight is 0.
 
     Attributes:
         measured: the metrics of the last validation by name, and its ``step``; empty before it.
@@ -48,12 +54,21 @@ class RecognizerModule(pl.LightningModule):
         optimizer: Callable[[Any], Optimizer],
         scheduler: Callable[[Optimizer, int], LRScheduler],
         decay: Decay = "all",
+        align_weight: float = 0.0,
+        align_steps: int = 0,
     ) -> None:
         super().__init__()
+        if not 0 <= align_weight < float("inf") or align_steps < 0:
+            raise HanlineError(
+                f"module.align_weight={align_weight}, module.align_steps={align_steps}: expected "
+                "numbers of at least 0. 0 trains without the letters' positions"
+            )
         self.recognizer = recognizer
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler
         self.decay = decay
+        self.align_weight = align_weight
+        self.align_steps = align_steps
         self.metrics = ValidationMetrics()
         self.measured: dict[str, float] = {}
 
@@ -64,10 +79,23 @@ class RecognizerModule(pl.LightningModule):
     def training_step(self, batch: Batch, batch_index: int) -> dict[str, Tensor]:
         """Return ``loss``, the batch's mean, and ``label_losses``, (B,)."""
         features = self.recognizer.features(batch.images)
-        losses, counts = self.recognizer.prediction.losses(features, batch.labels)
-        loss = losses.sum() / counts.sum()
+        prediction, weight = self.recognizer.prediction, self._align_weight()
+        if batch.positions is None or not weight:
+            losses, counts = prediction.losses(features, batch.labels)
+            loss = losses.sum() / counts.sum()
+        else:
+            losses, counts, aligned = prediction.guided_losses(
+                features, batch.labels, batch.positions
+            )
+            loss = losses.sum() / counts.sum() + weight * aligned
+            self.log("train/alignment_loss", aligned, batch_size=len(batch.labels))
         self.log("train/loss", loss, batch_size=len(batch.labels))
         return {"loss": loss, "label_losses": losses.detach()}
+
+    def _align_weight(self) -> float:
+        """Return the weight of the loss that uses positions: it falls to 0 in a line."""
+        left = 1 - self.global_step / self.align_steps if self.align_steps else 0.0
+        return self.align_weight * max(0.0, left)
 
     def validation_step(self, batch: Batch, batch_index: int) -> dict[str, Any]:
         """Measure a batch, and return its ``texts`` and ``confidences`` for the callbacks."""

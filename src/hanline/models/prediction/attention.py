@@ -2,7 +2,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hanline.models.guidance import Guidance, letter_spans
+from hanline.models.guidance import Positions, letter_spans
 from hanline.models.stage import Prediction
 from hanline.text.charset import Charset
 
@@ -91,23 +91,21 @@ class AttentionPrediction(Prediction):
         """
         return self._losses(features, labels)[:2]
 
-    def loss(self, features: Tensor, labels: list[str], guidance: Guidance | None = None) -> Tensor:
-        """Return the mean loss of a batch, a scalar.
+    def guided_losses(
+        self, features: Tensor, labels: list[str], positions: Positions
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the losses, and how little each step looks at the place of its own letter.
 
-        If ``guidance`` has positions, the negative logarithm of the attention that each step pays
-        to the place of its own letter is added.
+        The latter is the mean negative logarithm of the attention between a letter's left and
+        right.
         """
         losses, counts, weights = self._losses(features, labels)
-        loss = losses.sum() / counts.sum()
-        if guidance is None or not guidance.aligns:
-            return loss
-        steps, length = weights.shape[1], weights.shape[2]
-        spans = letter_spans(guidance.positions, steps, length).to(weights.device)
+        spans = letter_spans(positions, *weights.shape[1:]).to(weights.device)
         known = spans.any(dim=2)
         if not bool(known.any()):
-            return loss
+            return losses, counts, losses.new_zeros(())
         within = weights.where(spans, 0.0).sum(dim=2)[known]
-        return loss - guidance.align_weight * within.clamp_min(1e-6).log().mean()
+        return losses, counts, -within.clamp_min(1e-6).log().mean()
 
     def _losses(self, features: Tensor, labels: list[str]) -> tuple[Tensor, Tensor, Tensor]:
         index = self.charset.index

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hanline.models.guidance import Guidance, letter_steps
+from hanline.models.guidance import Positions, letter_steps
 from hanline.models.prediction.ctc_loss import BLANK, ctc_losses
 from hanline.models.stage import Prediction
 from hanline.text.charset import Charset
@@ -46,31 +46,26 @@ class CTCPrediction(Prediction):
 
         The loss of a label that is longer than the features have steps for is 0.
         """
-        return _per_character(self(features), self._classes(labels))
-
-    def loss(self, features: Tensor, labels: list[str], guidance: Guidance | None = None) -> Tensor:
-        """Return the mean loss of a batch, a scalar.
-
-        If ``guidance`` has positions, the cross-entropy of the class under each letter's middle is
-        added. Without it, CTC spends its first steps learning to write nothing but blanks.
-        """
         classes = self._classes(labels)
-        guidance = guidance or Guidance()
-        linear: Tensor = self.linear.weight
-        shift: Tensor = self.linear.bias
-        if guidance.sampled_classes is not None:
-            chosen, correction = _sampled(classes, self.out_channels, guidance.sampled_classes)
-            place = {c: i for i, c in enumerate(chosen.tolist())}
-            classes = [[place[c] for c in label] for label in classes]
-            chosen = chosen.to(features.device)
-            linear, shift = linear[chosen], shift[chosen] + correction.to(shift)
-        losses, counts = _per_character(F.linear(features, linear, shift), classes)
-        loss = losses.sum() / counts.sum()
-        if guidance.aligns:
-            loss = loss + guidance.align_weight * _alignment(
-                features, linear, shift, classes, guidance
-            )
-        return loss
+        lengths = torch.tensor([max(1, len(label)) for label in classes], device=features.device)
+        return ctc_losses(self(features), classes) / lengths, torch.ones_like(lengths)
+
+    def guided_losses(
+        self, features: Tensor, labels: list[str], positions: Positions
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the losses, and the cross-entropy of the class under each letter's middle.
+
+        Without it, CTC spends its first steps learning to write nothing but blanks.
+        """
+        losses, counts = self.losses(features, labels)
+        steps = letter_steps(positions, features.shape[1])
+        if not len(steps):
+            return losses, counts, losses.new_zeros(())
+        classes = self._classes(labels)
+        targets = torch.tensor([classes[sample][letter] for sample, letter, _ in steps.tolist()])
+        sample, _, step = steps.to(features.device).unbind(dim=1)
+        scores = self.linear(features[sample, step]).float()
+        return losses, counts, F.cross_entropy(scores, targets.to(features.device))
 
     def count_unalignable(self, label_lengths: Mapping[tuple[int, int], int], steps: int) -> int:
         """Count the labels with more characters than steps, a blank between equal ones included."""
@@ -107,54 +102,6 @@ class CTCPrediction(Prediction):
             for line, start in zip(classes.cpu(), starts.cpu(), strict=True)
         ]
         return texts, probabilities.prod(dim=1).tolist()
-
-
-def _per_character(scores: Tensor, classes: list[list[int]]) -> tuple[Tensor, Tensor]:
-    """Return each label's CTC loss per character, and ones; (B,) each."""
-    lengths = torch.tensor([max(1, len(label)) for label in classes], device=scores.device)
-    return ctc_losses(scores, classes) / lengths, torch.ones_like(lengths)
-
-
-def _alignment(
-    features: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    classes: list[list[int]],
-    guidance: Guidance,
-) -> Tensor:
-    """Return the mean cross-entropy of the class at the step under each letter's middle."""
-    steps = letter_steps(guidance.positions, features.shape[1])
-    if not len(steps):
-        return features.new_zeros(())
-    targets = torch.tensor([classes[sample][letter] for sample, letter, _ in steps.tolist()])
-    sample, _, step = steps.to(features.device).unbind(dim=1)
-    scores = F.linear(features[sample, step], weight, bias)
-    return F.cross_entropy(scores.float(), targets.to(features.device))
-
-
-def _sampled(classes: list[list[int]], count: int, others: int) -> tuple[Tensor, Tensor]:
-    """Choose the classes of a sampled softmax.
-
-    The blank and the labels' classes are in it, and a uniform sample of the others. Each of those
-    stands for 1 / its probability of being sampled, so that the sum of the exponentials is right on
-    average (Bengio and Senécal, "Adaptive importance sampling to accelerate training of a neural
-    probabilistic language model", IEEE Transactions on Neural Networks, 2008).
-
-    Returns:
-        int64 (S,): the chosen classes, the blank first; and float (S,): what is added to their
-        scores.
-    """
-    present = [BLANK, *sorted({c for label in classes for c in label})]
-    absent = torch.ones(count, dtype=torch.bool)
-    absent[present] = False
-    free = absent.nonzero().squeeze(1)
-    others = min(others, len(free))
-    drawn = free[torch.randperm(len(free))[:others]]
-    chosen = torch.cat([torch.tensor(present), drawn])
-    correction = torch.zeros(len(chosen))
-    if others:
-        correction[len(present) :] = torch.tensor(len(free) / others).log()
-    return chosen, correction
 
 
 def _best(scores: Tensor) -> tuple[Tensor, Tensor]:

@@ -23,7 +23,7 @@ from omegaconf import OmegaConf
 from hanline.errors import HanlineError
 from hanline.plugins import plugin_names
 
-PACKAGE = Path(__file__).parents[1]
+PACKAGE = Path(__file__).parent
 # A wheel has the configs inside the package. In a checkout they are beside src.
 CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parents[1] / "conf"
 # Keys of a node that Hydra reads itself.
@@ -55,14 +55,14 @@ def command_file(name: str) -> Path:
 
 def choices(group: str) -> dict[str, Path]:
     """Return the files of a config group by their names, without those that begin with ``_``."""
-    return {name: file for name, file in _files(group).items() if not name.startswith("_")}
+    return {name: file for name, file in files(group).items() if not name.startswith("_")}
 
 
 def group_files(group: str) -> list[Path]:
     """Return all files of a config group and of the groups inside it, ``_base`` files first."""
-    files = sorted(_files(group).items(), key=lambda item: (not item[0].startswith("_"), item[0]))
+    own = sorted(files(group).items(), key=lambda item: (not item[0].startswith("_"), item[0]))
     inner = [file for name in inner_groups(group) for file in group_files(f"{group}/{name}")]
-    return [file for _, file in files] + inner
+    return [file for _, file in own] + inner
 
 
 def inner_groups(group: str = "") -> list[str]:
@@ -148,7 +148,8 @@ def register_folders() -> None:
     Plugins.instance().register(ConfigFolders)
 
 
-def _files(group: str) -> dict[str, Path]:
+def files(group: str) -> dict[str, Path]:
+    """Return the files of a config group by their names, bases (``_name``) among them."""
     found: dict[str, Path] = {}
     for folder in reversed(folders()):
         found |= {file.stem: file for file in (folder / group).glob("*.yaml")}
