@@ -114,7 +114,8 @@ class EasyOCR(Format):
             content = yaml.safe_load(config.read_text(encoding="utf-8"))
             return json.loads(content[_KEY]) if _KEY in content else None
         except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
-            raise HanlineError(f"{config} is damaged: {error}") from error
+            reason = " ".join(str(error).split())
+            raise HanlineError(f"{config} is damaged: {reason}") from error
 
 
 def network_characters(network: str) -> str:
