@@ -338,7 +338,7 @@ def _check_value(path: str, value: Any, hint: Any) -> None:
     except (PydanticUserError, SchemaError, TypeError):
         return  # A type of another library that a yaml cannot express anyway.
     try:
-        # As JSON: its types are those of a yaml, and strictly "no" is not a bool there, while a list
+        # As JSON: its types are those of a yaml. Strictly "no" is not a bool there, while a list
         # is a tuple. A merely convertible value would reach its reader unconverted.
         adapter.validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
