@@ -71,6 +71,7 @@ def test_the_machine_is_described_with_its_numbers():
     assert ("without bf16 products" in describe_machine()) != with_products
 
 
+@pytest.mark.slow
 def test_the_machine_of_a_lowered_processor_has_no_bf16_products():
     code = "from measuring import describe_machine; print(describe_machine())"
     environment = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}

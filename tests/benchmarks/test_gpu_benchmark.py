@@ -30,6 +30,7 @@ CPU = torch.device("cpu")
 SMALL = "none_compact_bilstm_ctc"
 
 
+@pytest.mark.slow
 def test_without_a_card_it_says_so_and_ends_with_status_2():
     done = subprocess.run(
         [sys.executable, str(ROOT / "benchmarks" / "gpu.py")],
