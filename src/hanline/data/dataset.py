@@ -26,7 +26,7 @@ from hanline.data.labels import LabelRules
 from hanline.data.lmdb_store import LMDBStore, StoredSample
 from hanline.data.pixel_cache import CachedPixels, find_cached_pixels
 from hanline.errors import HanlineError
-from hanline.text.corpus import describe_counts
+from hanline.messages import describe_counts
 
 logger = logging.getLogger(__name__)
 _READ_AT_A_TIME = 1024

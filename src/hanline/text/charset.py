@@ -62,14 +62,17 @@ def named_charset(name: str) -> Charset:
     Raises:
         HanlineError: there is none of that name; the message lists those there are.
     """
-    path = _NAMED / f"{name}.txt"
-    if not path.is_file():
-        names = ", ".join(sorted(p.stem for p in _NAMED.glob("*.txt")))
+    if name not in charset_names():
         raise HanlineError(
-            f"there is no charset named {name!r}; there are: {names}. "
+            f"there is no charset named {name!r}; there are: {', '.join(charset_names())}. "
             "For one of your own: charset=file charset.path=PATH"
         )
-    return charset_file(path)
+    return charset_file(_NAMED / f"{name}.txt")
+
+
+def charset_names() -> list[str]:
+    """Return the names of the charsets that come with Hanline, sorted."""
+    return sorted(path.stem for path in _NAMED.glob("*.txt"))
 
 
 def charset_file(path: str | Path) -> Charset:

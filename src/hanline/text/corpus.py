@@ -8,6 +8,7 @@ from importlib import resources
 from pathlib import Path
 
 from hanline.errors import HanlineError
+from hanline.messages import describe_counts
 from hanline.text.crawled import FOLDER_VARIABLE, headlines_file
 from hanline.text.normalization import normalize
 
@@ -263,9 +264,3 @@ def _text_files(name: str) -> list[Path]:
     if not found:
         raise HanlineError(f"the corpus folder {path} holds no .txt file")
     return found
-
-
-def describe_counts(counts: Counter[str]) -> str:
-    """Render counts by reason, the largest first, as one line."""
-    parts = [f"{reason}: {count}" for reason, count in counts.most_common() if count]
-    return ", ".join(parts) or "nothing"

@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from hanline.errors import HanlineError
-from hanline.text.charset import named_charset
+from hanline.text.charset import charset_names, named_charset
 
 CHARACTERS_36 = "0123456789abcdefghijklmnopqrstuvwxyz"
-NAMED = ("dtrb_36", "dtrb_94", "easyocr_korean_g2", "korean")
 # The sets of test.py --benchmark_all_eval, below --eval_data.
 BENCHMARKS = (
     "IIIT5k_3000",
@@ -345,7 +344,7 @@ def _preset(given: argparse.Namespace) -> str:
 def _charset(given: argparse.Namespace, translation: Translation) -> list[str]:
     # DTRB's --sensitive overrules --character.
     characters = named_charset("dtrb_94").characters if given.sensitive else given.character
-    for name in NAMED:
+    for name in charset_names():
         if named_charset(name).characters == characters:
             return [f"charset={name}"]
     path = Path("characters.txt")

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from hanline.formats.dtrb.keys import (
     target_of,
 )
 from hanline.models.recognizer import Recognizer
-from hanline.text.charset import Charset, named_charset
+from hanline.text.charset import Charset, charset_names, named_charset
 
 # A tensor's name and one of its dimensions → how large it is there.
 Size = Callable[[str, int], int]
@@ -223,9 +222,7 @@ def _check_classes(bare: Mapping[str, Tensor], charset: Charset | None, path: Pa
 
 def _named_charsets(length: int) -> list[str]:
     """Return the names of Hanline's charsets of this length."""
-    files = (resources.files("hanline.text") / "charsets").iterdir()
-    names = sorted(file.name.removesuffix(".txt") for file in files if file.name.endswith(".txt"))
-    return [name for name in names if len(named_charset(name)) == length]
+    return [name for name in charset_names() if len(named_charset(name)) == length]
 
 
 def _check_tensors(bare: Mapping[str, Tensor], recognizer: Recognizer, path: Path) -> None:
