@@ -35,7 +35,7 @@ DTRB = [
     )
 ]
 # Stages at a width at which they are built at once, if they have such a key.
-NARROW = {"out_channels": 32, "hidden_size": 32}
+NARROW = {"out_channels": 48, "hidden_size": 48}
 
 
 def choices(group):

@@ -23,7 +23,7 @@ COMPACT = {
 def around(words):
     """Build a recognizer around the stages that a test gives, the others small."""
 
-    def build(width=96, height=32, charset="".join(sorted({*"".join(words)})), **stages):
+    def build(width=96, **stages):
         with torch.random.fork_rng():
             torch.manual_seed(0)
             return Recognizer(
@@ -38,9 +38,9 @@ def around(words):
                     "prediction": {"_target_": "hanline.models.prediction.ctc.CTCPrediction"},
                 }
                 | stages,
-                charset=charset,
+                charset="".join(sorted({*"".join(words)})),
                 image={
-                    "height": height,
+                    "height": 32,
                     "width": width,
                     "channels": 1,
                     "keep_ratio": width is None,

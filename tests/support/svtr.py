@@ -72,7 +72,8 @@ def formula_weights(shapes: dict[str, list[int]]) -> dict[str, torch.Tensor]:
 def as_stage_state(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Rename the authors' tensors for :class:`hanline.models.feature_extraction.svtr.SVTR`."""
     renamed = {}
-    for name, tensor in state.items():
+    for key, tensor in state.items():
+        name = key
         for theirs, ours in NAMES.items():
             name = name.replace(theirs, ours)
         # Their last 1×1 convolution is a linear layer here.
