@@ -7,9 +7,8 @@ INSTALLED := .venv/.installed
 BENCH := .venv/.bench_installed
 DOCS := .venv/.docs_installed
 
-.PHONY: help demo crawl-demo test test-fast test-processor attack lint bench clean
 =======
-.PHONY: help demo crawl-demo test test-fast test-processor coverage lint docs bench clean
+.PHONY: help demo crawl-demo test test-fast test-processor attack coverage lint docs bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16

@@ -253,7 +253,7 @@ def traps(mark):
         Trap(builtins.open, (str(mark), "w")),
         Trap(subprocess.Popen, (["touch", str(mark)],)),
         Trap(importlib.import_module, ("antigravity",)),
-        Trap(getattr, (os, "system")),
+        Trap(getattr, (1, "real")),
         Trap(os.mkdir, (str(mark),)),
         Trap(torch.load, (str(mark),)),
         Trap(torch.hub.load, ("a/b", "c")),

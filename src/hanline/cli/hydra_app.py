@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, NoReturn
 
 import hydra
@@ -19,7 +20,7 @@ from hanline.cli.command_line import arguments, set_arguments, with_keys
 from hanline.cli.config_check import check_config, explain, literal
 from hanline.cli.model_presets import register_presets
 from hanline.cli.resolvers import register_resolvers
-from hanline.cli.streams import escape_unencodable
+from hanline.cli.streams import escape_unencodable, failures_to_print
 from hanline.configs import CONF, command_file, register_folders
 from hanline.errors import HanlineError
 
@@ -43,6 +44,17 @@ def run(
         without_arguments: the words that are taken if the user gives none.
     """
     escape_unencodable()
+    with failures_to_print():
+        _run(name, settings, task, positional, without_arguments)
+
+
+def _run(
+    name: str,
+    settings: type,
+    task: Callable[[DictConfig], Any],
+    positional: Sequence[str],
+    without_arguments: Sequence[str],
+) -> None:
     given = arguments()
     if {"-h", "--help"} & set(given):
         print_help(name)
@@ -77,7 +89,8 @@ def run(
 
 def fail(message: str) -> NoReturn:
     """End with a message for the user, and exit status 1."""
-    sys.stdout.flush()
+    with suppress(OSError):  # failures_to_print has it
+        sys.stdout.flush()
     print(f"error: {message}", file=sys.stderr)
     sys.exit(1)
 

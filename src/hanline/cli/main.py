@@ -5,12 +5,17 @@ import sys
 from hanline import __version__
 from hanline.cli import commands
 from hanline.cli.command_line import arguments, set_arguments
-from hanline.cli.streams import escape_unencodable
+from hanline.cli.streams import escape_unencodable, failures_to_print
 
 
 def main() -> None:
     """Run the command that the first argument names."""
     escape_unencodable()
+    with failures_to_print():
+        _run()
+
+
+def _run() -> None:
     name, *words = arguments() or ["--help"]
     if name in ("-h", "--help"):
         print("Usage: hanline COMMAND [key=value …]\n")

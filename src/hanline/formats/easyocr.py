@@ -38,6 +38,8 @@ from hanline.text.charset import Charset
 IMAGE_SIZE = (64, 600)
 _KEY = "hanline"
 _PREFIX = "module."
+# Levels of a NAME.yaml; EasyOCR's have 2.
+_DEEPEST = 20
 
 
 @dataclass(frozen=True)
@@ -113,11 +115,27 @@ class EasyOCR(Format):
         if not config.is_file():
             return None
         try:
-            content = yaml.safe_load(config.read_text(encoding="utf-8"))
+            text = config.read_text(encoding="utf-8")
+            _check_depth(text)
+            content = yaml.safe_load(text)
             return json.loads(content[_KEY]) if _KEY in content else None
         except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
             reason = " ".join(str(error).split())
             raise HanlineError(f"{config} is damaged: {reason}") from error
+
+
+def _check_depth(text: str) -> None:
+    """Refuse YAML of many levels, of which its parser takes minutes for some thousands.
+
+    Raises:
+        ValueError: it has more than 20.
+    """
+    depth = 0
+    for event in yaml.parse(text, yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST:
+            raise ValueError(f"expected at most {_DEEPEST} levels")
 
 
 def network_characters(network: str) -> str:
