@@ -24,6 +24,7 @@ class Settings(ReaderSettings):
 
     input: str
     output: str
+    parts: bool
 
 
 def main() -> None:
@@ -44,7 +45,8 @@ def predict(config: DictConfig) -> None:
     with ReadingsWriter(Path(config.output)) as writer, sigterm_unwinds():
         try:
             with progress("reading images", len(files)) as advance:
-                for path, reading in zip(paths, reader.readings(files), strict=True):
+                results = reader.readings(files, config.parts)
+                for path, reading in zip(paths, results, strict=True):
                     writer.add(path, reading)
                     readings.append(reading)
                     advance()
