@@ -3,7 +3,7 @@
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from statistics import median
 from typing import Any
 
@@ -90,12 +90,13 @@ def located(letters: Sequence[Letter], scale: float, size: tuple[int, int]) -> t
     """
     widths = [_usual_width(letter.character) for letter in letters]
     inked = [i for i, letter in enumerate(letters) if not letter.character.isspace()]
-    middles = [letter.middle * scale for letter in letters]
+    # Attention may look back; the ends of the characters are in the order of the text.
+    middles = list(accumulate((letter.middle * scale for letter in letters), max))
     ends: list[tuple[float, float]] = [(middle, middle) for middle in middles]
     units = []
     for one, other in pairwise(inked):
         between = widths[one] / 2 + sum(widths[one + 1 : other]) + widths[other] / 2
-        unit = max(0.0, middles[other] - middles[one]) / between
+        unit = (middles[other] - middles[one]) / between
         units.append(unit)
         edge = middles[one] + unit * widths[one] / 2
         ends[one] = (ends[one][0], edge)
