@@ -1,8 +1,8 @@
 """Evaluation of a reader on images whose text is known."""
 
 import json
-from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,27 +44,42 @@ class Evaluation:
     unread: Counter[str]
 
 
-def evaluate(reader: Reader, dataset: Path, lowercase: bool) -> Evaluation:
+def evaluate(
+    reader: Reader,
+    dataset: Path,
+    lowercase: bool,
+    each: Callable[[str, Path | bytes, Reading, str], None] | None = None,
+    parts: bool = False,
+) -> Evaluation:
     """Read a dataset and compare.
 
     Args:
         dataset: an LMDB dataset, a folder of them, or a folder with images and ``gt.txt``.
         lowercase: compare in lower case.
+        each: called with each sample's name, image, reading and label.
+        parts: whether ``each`` wants the parts of the readings.
 
     Raises:
         HanlineError: it is none of these, or none of its samples can be read.
     """
     labels: list[str] = []
+    waiting: deque[tuple[str, Path | bytes]] = deque()
 
     def images() -> Iterator[Path | bytes]:
         for image, label in samples(dataset, unread):
             labels.append(label)
+            if each:
+                name = str(image) if isinstance(image, Path) else f"#{len(labels)}"
+                waiting.append((name, image))
             yield image
 
     unread: Counter[str] = Counter()
     pairs_by_length: defaultdict[int, list[tuple[str, str]]] = defaultdict(list)
     confusions: Counter[tuple[str, str]] = Counter()
-    for number, reading in enumerate(reader.readings(images())):
+    readings = reader.readings(images(), parts=True) if parts else reader.readings(images())
+    for number, reading in enumerate(readings):
+        if each:
+            each(*waiting.popleft(), reading, labels[number])
         if reading.problem:
             unread[reading.problem.split(":")[0]] += 1
             continue
