@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 from hanline.cli.hydra_app import run
 from hanline.commands.reading import ReaderSettings, make_reader
 from hanline.errors import HanlineError
+from hanline.inference.calibration import print_calibration
 from hanline.inference.evaluation import as_json, evaluate, print_evaluation
 from hanline.inference.readings_page import ReadingsPage
 from hanline.system import files as system_files
@@ -23,6 +24,7 @@ class Settings(ReaderSettings):
     confusions: int
     page: bool
     parts: bool
+    calibration: bool
 
 
 def main() -> None:
@@ -40,9 +42,16 @@ def evaluate_and_report(config: DictConfig) -> None:
     reader = make_reader(config)
     page = ReadingsPage(Path(config.output) / "readings.html") if config.page else None
     evaluation = evaluate(
-        reader, Path(config.input), config.lowercase, page.add if page else None, config.parts
+        reader,
+        Path(config.input),
+        config.lowercase,
+        page.add if page else None,
+        config.parts,
+        config.calibration,
     )
     print_evaluation(evaluation, config.confusions)
+    if evaluation.calibration:
+        print_calibration(evaluation.calibration)
     output = Path(config.output) / "evaluation.json"
     try:
         output.parent.mkdir(parents=True, exist_ok=True)

@@ -15,6 +15,7 @@ from hanline.data.image_folder import GT, read_gt
 from hanline.data.lmdb_store import LMDBStore, find_datasets
 from hanline.data.shards import check_shards_complete
 from hanline.errors import HanlineError
+from hanline.inference.calibration import Calibration, calibration
 from hanline.inference.reader import Reader, Reading
 from hanline.metrics.comparison import Comparison
 from hanline.metrics.registry import reading_metrics
@@ -34,6 +35,8 @@ class Evaluation:
         characters: counts of the labels' characters by class.
         misread: how many of those were read as others or left out.
         unread: counts of samples that could not be read, by reason.
+        calibration: whether the confidences of the samples that could be read mean what they say;
+            None if it was not asked for.
     """
 
     total: Comparison
@@ -42,6 +45,7 @@ class Evaluation:
     characters: dict[str, int]
     misread: dict[str, int]
     unread: Counter[str]
+    calibration: Calibration | None = None
 
 
 def evaluate(
@@ -50,6 +54,7 @@ def evaluate(
     lowercase: bool,
     each: Callable[[str, Path | bytes, Reading, str], None] | None = None,
     parts: bool = False,
+    calibrated: bool = False,
 ) -> Evaluation:
     """Read a dataset and compare.
 
@@ -58,11 +63,14 @@ def evaluate(
         lowercase: compare in lower case.
         each: called with each sample's name, image, reading and label.
         parts: whether ``each`` wants the parts of the readings.
+        calibrated: compare the confidences too.
 
     Raises:
         HanlineError: it is none of these, or none of its samples can be read.
     """
     labels: list[str] = []
+    confidences: list[float] = []
+    right: list[bool] = []
     waiting: deque[tuple[str, Path | bytes]] = deque()
 
     def images() -> Iterator[Path | bytes]:
@@ -87,6 +95,8 @@ def evaluate(
         if lowercase:
             label, text = label.lower(), text.lower()
         pairs_by_length[len(label)].append((label, text))
+        confidences.append(reading.confidence)
+        right.append(label == text)
         for edit in Levenshtein.editops(label, text):
             expected = label[edit.src_pos] if edit.tag != "insert" else ""
             read = text[edit.dest_pos] if edit.tag != "delete" else ""
@@ -105,7 +115,15 @@ def evaluate(
     for (expected, _), count in confusions.items():
         if expected:
             misread[character_class(expected)] += count
-    return Evaluation(total, by_length, confusions, characters, misread, unread)
+    return Evaluation(
+        total,
+        by_length,
+        confusions,
+        characters,
+        misread,
+        unread,
+        calibration(confidences, right) if calibrated else None,
+    )
 
 
 def samples(dataset: Path, unread: Counter[str]) -> Iterator[tuple[Path | bytes, str]]:
@@ -189,6 +207,8 @@ def as_json(evaluation: Evaluation) -> str:
         ],
         "unread": dict(evaluation.unread),
     }
+    if evaluation.calibration:
+        record["calibration"] = evaluation.calibration.as_record()
     return json.dumps(record, ensure_ascii=False, indent=2) + "\n"
 
 
