@@ -8,7 +8,9 @@ from omegaconf import DictConfig
 from hanline.cli.hydra_app import run
 from hanline.commands.reading import ReaderSettings, make_reader
 from hanline.errors import HanlineError
+from hanline.inference.calibration import print_calibration
 from hanline.inference.evaluation import as_json, evaluate, print_evaluation
+from hanline.inference.readings_page import ReadingsPage
 from hanline.system import files as system_files
 
 
@@ -20,6 +22,9 @@ class Settings(ReaderSettings):
     output: str
     lowercase: bool
     confusions: int
+    page: bool
+    parts: bool
+    calibration: bool
 
 
 def main() -> None:
@@ -29,16 +34,33 @@ def main() -> None:
 
 def evaluate_and_report(config: DictConfig) -> None:
     """Evaluate, print the figures, and write all of them to ``evaluation.json``."""
+    if config.parts and not config.page:
+        raise HanlineError(
+            "parts=true: expected page=true too, since only the page shows them. Set it, or "
+            "parts=false"
+        )
     reader = make_reader(config)
-    evaluation = evaluate(reader, Path(config.input), config.lowercase)
+    page = ReadingsPage(Path(config.output) / "readings.html") if config.page else None
+    evaluation = evaluate(
+        reader,
+        Path(config.input),
+        config.lowercase,
+        page.add if page else None,
+        config.parts,
+        config.calibration,
+    )
     print_evaluation(evaluation, config.confusions)
+    if evaluation.calibration:
+        print_calibration(evaluation.calibration)
     output = Path(config.output) / "evaluation.json"
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         system_files.write_text(output, as_json(evaluation))
     except OSError as error:
         raise HanlineError(f"cannot write {output}: {error}") from error
-    print(f"written: {output}")
+    if page:
+        page.write()
+    print(f"written: {output}" + (f", {page.path}" if page else ""))
 
 
 if __name__ == "__main__":

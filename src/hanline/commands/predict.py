@@ -13,6 +13,7 @@ from hanline.data.image_folder import GT, read_gt
 from hanline.inference.evaluation import compare, summary
 from hanline.inference.reader import image_files
 from hanline.inference.readings_files import ReadingsWriter
+from hanline.inference.readings_page import ReadingsPage
 from hanline.inference.readings_report import print_readings
 from hanline.system.progress import progress
 from hanline.system.stopping import sigterm_unwinds
@@ -24,6 +25,8 @@ class Settings(ReaderSettings):
 
     input: str
     output: str
+    parts: bool
+    page: bool
 
 
 def main() -> None:
@@ -40,13 +43,17 @@ def predict(config: DictConfig) -> None:
     paths = [printable(file.relative_to(root)) for file in files]
     labels = known_labels(root)
     readings = []
+    page = ReadingsPage(Path(config.output) / "readings.html") if config.page else None
     # The files are opened before anything is read, and have what was read whatever ends it.
     with ReadingsWriter(Path(config.output)) as writer, sigterm_unwinds():
         try:
             with progress("reading images", len(files)) as advance:
-                for path, reading in zip(paths, reader.readings(files), strict=True):
+                results = reader.readings(files, config.parts)
+                for file, path, reading in zip(files, paths, results, strict=True):
                     writer.add(path, reading)
                     readings.append(reading)
+                    if page:
+                        page.add(path, file, reading, labels.get(path))
                     advance()
         except (KeyboardInterrupt, SystemExit):
             print(f"stopped; {writer.written} of {len(files)} images were read", file=sys.stderr)
@@ -55,7 +62,11 @@ def predict(config: DictConfig) -> None:
     figures = compare(dict(zip(paths, readings, strict=True)), labels)
     if figures.samples:
         print(summary(figures))
-    print("written: " + ", ".join(str(path) for path in writer.paths))
+    written = list(writer.paths)
+    if page:
+        page.write()
+        written.append(page.path)
+    print("written: " + ", ".join(map(str, written)))
     unread = sum(bool(reading.problem) for reading in readings)
     if unread:
         print(f"{unread} of {len(readings)} images could not be read; see above", file=sys.stderr)

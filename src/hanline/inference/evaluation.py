@@ -1,8 +1,8 @@
 """Evaluation of a reader on images whose text is known."""
 
 import json
-from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from hanline.data.image_folder import GT, read_gt
 from hanline.data.lmdb_store import LMDBStore, find_datasets
 from hanline.data.shards import check_shards_complete
 from hanline.errors import HanlineError
+from hanline.inference.calibration import Calibration, calibration
 from hanline.inference.reader import Reader, Reading
 from hanline.metrics.comparison import Comparison
 from hanline.metrics.registry import reading_metrics
@@ -34,6 +35,8 @@ class Evaluation:
         characters: counts of the labels' characters by class.
         misread: how many of those were read as others or left out.
         unread: counts of samples that could not be read, by reason.
+        calibration: whether the confidences of the samples that could be read mean what they say;
+            None if it was not asked for.
     """
 
     total: Comparison
@@ -42,29 +45,49 @@ class Evaluation:
     characters: dict[str, int]
     misread: dict[str, int]
     unread: Counter[str]
+    calibration: Calibration | None = None
 
 
-def evaluate(reader: Reader, dataset: Path, lowercase: bool) -> Evaluation:
+def evaluate(
+    reader: Reader,
+    dataset: Path,
+    lowercase: bool,
+    each: Callable[[str, Path | bytes, Reading, str], None] | None = None,
+    parts: bool = False,
+    calibrated: bool = False,
+) -> Evaluation:
     """Read a dataset and compare.
 
     Args:
         dataset: an LMDB dataset, a folder of them, or a folder with images and ``gt.txt``.
         lowercase: compare in lower case.
+        each: called with each sample's name, image, reading and label.
+        parts: whether ``each`` wants the parts of the readings.
+        calibrated: compare the confidences too.
 
     Raises:
         HanlineError: it is none of these, or none of its samples can be read.
     """
     labels: list[str] = []
+    confidences: list[float] = []
+    right: list[bool] = []
+    waiting: deque[tuple[str, Path | bytes]] = deque()
 
     def images() -> Iterator[Path | bytes]:
         for image, label in samples(dataset, unread):
             labels.append(label)
+            if each:
+                name = str(image) if isinstance(image, Path) else f"#{len(labels)}"
+                waiting.append((name, image))
             yield image
 
     unread: Counter[str] = Counter()
     pairs_by_length: defaultdict[int, list[tuple[str, str]]] = defaultdict(list)
     confusions: Counter[tuple[str, str]] = Counter()
-    for number, reading in enumerate(reader.readings(images())):
+    readings = reader.readings(images(), parts=True) if parts else reader.readings(images())
+    for number, reading in enumerate(readings):
+        if each:
+            each(*waiting.popleft(), reading, labels[number])
         if reading.problem:
             unread[reading.problem.split(":")[0]] += 1
             continue
@@ -72,6 +95,8 @@ def evaluate(reader: Reader, dataset: Path, lowercase: bool) -> Evaluation:
         if lowercase:
             label, text = label.lower(), text.lower()
         pairs_by_length[len(label)].append((label, text))
+        confidences.append(reading.confidence)
+        right.append(label == text)
         for edit in Levenshtein.editops(label, text):
             expected = label[edit.src_pos] if edit.tag != "insert" else ""
             read = text[edit.dest_pos] if edit.tag != "delete" else ""
@@ -90,7 +115,15 @@ def evaluate(reader: Reader, dataset: Path, lowercase: bool) -> Evaluation:
     for (expected, _), count in confusions.items():
         if expected:
             misread[character_class(expected)] += count
-    return Evaluation(total, by_length, confusions, characters, misread, unread)
+    return Evaluation(
+        total,
+        by_length,
+        confusions,
+        characters,
+        misread,
+        unread,
+        calibration(confidences, right) if calibrated else None,
+    )
 
 
 def samples(dataset: Path, unread: Counter[str]) -> Iterator[tuple[Path | bytes, str]]:
@@ -174,6 +207,8 @@ def as_json(evaluation: Evaluation) -> str:
         ],
         "unread": dict(evaluation.unread),
     }
+    if evaluation.calibration:
+        record["calibration"] = evaluation.calibration.as_record()
     return json.dumps(record, ensure_ascii=False, indent=2) + "\n"
 
 

@@ -7,7 +7,7 @@ import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path, PurePath
 from typing import cast, overload
@@ -16,11 +16,19 @@ import numpy as np
 import torch
 from PIL import Image
 
-from hanline.data.images import ImageError, ImageFormat, decode_image, open_picture, to_pixels
+from hanline.data.images import (
+    ImageError,
+    ImageFormat,
+    decode_image,
+    inner_width,
+    open_picture,
+    to_pixels,
+)
 from hanline.errors import HanlineError
 from hanline.formats.base import Runnable
 from hanline.formats.registry import open_model
 from hanline.inference.deskew import straightened
+from hanline.inference.parts import Parts, located
 from hanline.models.precision import ReadingPrecision, best_precision, check_precision
 from hanline.models.recognizer import Recognizer
 from hanline.pretrained import SHIPPED, model_path
@@ -62,19 +70,21 @@ class Reading:
         text: empty where there is a problem.
         confidence: the product of the characters' probabilities, between 0 and 1.
         problem: why the image could not be read; empty where it could.
+        parts: its characters and words, if they were asked for.
     """
 
     text: str = ""
     confidence: float = 0.0
     problem: str = ""
+    parts: Parts | None = None
 
 
 # What an image is given as: a file's path or its bytes, or an image that is decoded already, as
 # (H, W), (H, W, 3) or (H, W, 4) of uint8 or as Pillow has it.
 Picture = str | Path | bytes | np.ndarray | Image.Image
 Checkpoint = str | Path | Runnable
-# Which of the images given, and its pixels (H, W, C).
-_Numbered = tuple[int, np.ndarray]
+# Which of the images given, its pixels (H, W, C), and the width and height of what they are of.
+_Numbered = tuple[int, np.ndarray, tuple[int, int]]
 
 
 class Reader:
@@ -144,20 +154,29 @@ class Reader:
             return recognizer
 
     @overload
-    def read(self, images: Picture) -> Reading: ...  # type: ignore[overload-overlap]
+    def read(  # type: ignore[overload-overlap]
+        self, images: Picture, parts: bool = False
+    ) -> Reading: ...
     @overload
-    def read(self, images: Iterable[Picture]) -> list[Reading]: ...
-    def read(self, images: Picture | Iterable[Picture]) -> Reading | list[Reading]:
+    def read(self, images: Iterable[Picture], parts: bool = False) -> list[Reading]: ...
+    def read(
+        self, images: Picture | Iterable[Picture], parts: bool = False
+    ) -> Reading | list[Reading]:
         """Read an image, or several; of several, those of like size are read together.
 
+        Args:
+            images: one of :data:`Picture`, or several.
+            parts: give each reading its :attr:`Reading.parts`.
+
         Raises:
+            HanlineError: the model cannot say where its characters are.
             TypeError: something is not a picture. An unreadable one is a reading with a problem.
         """
         if isinstance(images, str | Path | bytes | np.ndarray | Image.Image):
-            return next(self.readings([images]))
-        return list(self.readings(images))
+            return next(self.readings([images], parts))
+        return list(self.readings(images, parts))
 
-    def readings(self, images: Iterable[Picture]) -> Iterator[Reading]:
+    def readings(self, images: Iterable[Picture], parts: bool = False) -> Iterator[Reading]:
         """Read images as they come, which may be without end; one reading for each, in order.
 
         Where widths follow the images, 16 times ``batch_size`` of them are taken before the first
@@ -167,6 +186,12 @@ class Reader:
             images, Iterable
         ):
             raise TypeError(f"{_TAKES}, not {type(images).__name__}")
+        if parts and not isinstance(self.recognizer, Recognizer):
+            raise HanlineError(
+                "parts=true: expected a checkpoint, or a file of hanline export "
+                "format=safetensors, since another runtime gives texts only. Set parts=false, or "
+                "checkpoint=… to such a file"
+            )
         remaining = map(_checked, images)
         waiting: deque[Future[list[_Line | ImageError]]] = deque()
         size = min(_PIECE, self.batch_size)
@@ -180,7 +205,8 @@ class Reader:
                 if not waiting:
                     return
                 together = [waiting.popleft() for _ in range(min(pieces, len(waiting)))]
-                yield from self._read_batch([line for some in together for line in some.result()])
+                decoded = [line for some in together for line in some.result()]
+                yield from self._read_batch(decoded, parts)
         finally:
             # Whoever stops does not wait for what nobody will read.
             pool.shutdown(cancel_futures=True)
@@ -188,10 +214,12 @@ class Reader:
     def batches(self, images: Iterable[Picture]) -> Iterator[torch.Tensor]:
         """Yield the pixels of images, uint8 (B, C, H, W), images of one width together."""
         of_width = _by_width(
-            (0, line.pixels) for line in self._decode(list(images)) if isinstance(line, _Line)
+            (0, line.pixels, line.size)
+            for line in self._decode(list(images))
+            if isinstance(line, _Line)
         )
         for like in of_width.values():
-            yield from _stacked([pixels for _, pixels in like]).split(self.batch_size)
+            yield from _stacked([pixels for _, pixels, _ in like]).split(self.batch_size)
 
     def _decode(self, images: Sequence[Picture]) -> list["_Line | ImageError"]:
         decoded: list[_Line | ImageError] = []
@@ -199,29 +227,41 @@ class Reader:
             try:
                 opened = _opened(image)
                 pixels = to_pixels(opened, self.image_format)
-                decoded.append(_Line(pixels, image))
+                decoded.append(_Line(pixels, image, opened.size))
             except ImageError as error:
                 decoded.append(error)
         return decoded
 
-    def _read_batch(self, decoded: Sequence["_Line | ImageError"]) -> list[Reading]:
+    def _read_batch(self, decoded: Sequence["_Line | ImageError"], parts: bool) -> list[Reading]:
         readings = [
             Reading(problem=str(line)) if isinstance(line, ImageError) else Reading()
             for line in decoded
         ]
-        lines = [(i, line.pixels) for i, line in enumerate(decoded) if isinstance(line, _Line)]
-        for index, reading in self._read_lines(lines):
+        lines = [
+            (i, line.pixels, line.size) for i, line in enumerate(decoded) if isinstance(line, _Line)
+        ]
+        for index, reading in self._read_lines(lines, parts):
             readings[index] = reading
         if self.deskew:
             unsure = [i for i, r in enumerate(readings) if _confidence_a_character(r) < _UNSURE]
-            turned = [(i, self._straightened(decoded[i])) for i in unsure]
-            level = [(i, pixels) for i, pixels in turned if pixels is not None]
-            for index, reading in self._read_lines(level):
-                readings[index] = max(readings[index], reading, key=_confidence_a_character)
+            turned = ((i, self._straightened(decoded[i])) for i in unsure)
+            level = [(i, *pixels_and_size) for i, pixels_and_size in turned if pixels_and_size]
+            level_widths = {i: size[0] for i, _, size in level}
+            for index, reading in self._read_lines(level, parts):
+                best = max(readings[index], reading, key=_confidence_a_character)
+                if best is reading and reading.parts:
+                    factor = cast(_Line, decoded[index]).size[0] / level_widths[index]
+                    best = replace(reading, parts=reading.parts.stretched(factor))
+                readings[index] = best
         return readings
 
-    def _straightened(self, line: "_Line | ImageError") -> np.ndarray | None:
-        """Return the pixels of a line turned level; None if it is level already, or no image."""
+    def _straightened(
+        self, line: "_Line | ImageError"
+    ) -> tuple[np.ndarray, tuple[int, int]] | None:
+        """Return the pixels of a line turned level, and its size.
+
+        None if it is level already, or no image.
+        """
         if isinstance(line, ImageError):
             return None
         try:
@@ -232,19 +272,34 @@ class Reader:
             level = straightened(opened)
         except ImageError:
             return None  # a file that has gone since it was read first
-        return to_pixels(level, self.image_format) if level else None
+        return (to_pixels(level, self.image_format), level.size) if level else None
 
-    def _read_lines(self, lines: Sequence[_Numbered]) -> Iterator[tuple[int, Reading]]:
+    def _read_lines(self, lines: Sequence[_Numbered], parts: bool) -> Iterator[tuple[int, Reading]]:
         """Read numbered pixels (H, W, C): those of one width in batches, like ones together."""
         for batches in self._together(_by_width(lines)):
             stacked = [
-                _stacked([pixels for _, pixels in batch]).to(self.device) for batch in batches
+                _stacked([pixels for _, pixels, _ in batch]).to(self.device) for batch in batches
             ]
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.in_bfloat16):
+                if parts:
+                    yield from self._with_parts(batches, stacked)
+                    continue
                 results = self.recognizer.read_all(stacked)
             for batch, (texts, confidences) in zip(batches, results, strict=True):
-                for (number, _), text, confidence in zip(batch, texts, confidences, strict=True):
+                for (number, _, _), text, confidence in zip(batch, texts, confidences, strict=True):
                     yield number, Reading(text, confidence)
+
+    def _with_parts(
+        self, batches: Sequence[Sequence[_Numbered]], stacked: Sequence[torch.Tensor]
+    ) -> Iterator[tuple[int, Reading]]:
+        recognizer = cast(Recognizer, self.recognizer)
+        for batch, results in zip(batches, recognizer.read_letters_all(stacked), strict=True):
+            for (number, pixels, size), text, confidence, letters in zip(
+                batch, *results, strict=True
+            ):
+                width = pixels.shape[1]
+                scale = width * size[0] / inner_width(size, self.image_format, width)
+                yield number, Reading(text, confidence, "", Parts(located(letters, scale, size)))
 
     def _together(self, of_width: Mapping[int, list[_Numbered]]) -> Iterator[list[list[_Numbered]]]:
         """Batches of lines of one width, those of like widths together, narrow ones first.
@@ -271,13 +326,14 @@ class Reader:
 
 @dataclass(frozen=True)
 class _Line:
-    """A decoded image: its pixels (H, W, C), and what it was given as.
+    """A decoded image: its pixels (H, W, C), what it was given as, and its width and height.
 
     Few lines are looked at again, so those are opened again: all of them would fill the memory.
     """
 
     pixels: np.ndarray
     picture: Picture
+    size: tuple[int, int]
 
 
 # The most images that a thread decodes at a time.
@@ -291,8 +347,8 @@ _LIKE = 1.25
 def _by_width(lines: Iterable[_Numbered]) -> dict[int, list[_Numbered]]:
     """Numbered pixels (H, W, C), by W."""
     of_width: dict[int, list[_Numbered]] = {}
-    for index, pixels in lines:
-        of_width.setdefault(pixels.shape[1], []).append((index, pixels))
+    for line in lines:
+        of_width.setdefault(line[1].shape[1], []).append(line)
     return dict(sorted(of_width.items()))
 
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from hanline.errors import HanlineError
 from hanline.inference.reader import Reading
@@ -82,12 +82,14 @@ class ReadingsWriter:
         fields = (path, reading.text, f"{reading.confidence:.6f}", reading.problem)
         # What a path may hold, but a table not: the ends of lines and of fields.
         plain = (" ".join(field.splitlines()).replace("\t", " ") for field in fields)
-        record = {
+        record: dict[str, Any] = {
             "path": path,
             "text": reading.text,
             "confidence": reading.confidence,
             "problem": reading.problem,
         }
+        if reading.parts is not None:
+            record |= reading.parts.as_record()
         try:
             self._write("\t".join(plain) + "\n", json.dumps(record, ensure_ascii=False) + "\n")
         except OSError as error:

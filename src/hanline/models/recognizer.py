@@ -1,6 +1,7 @@
 """The recognizer: four stages, one after another, and the charset that they read in."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -8,7 +9,7 @@ from hydra.utils import get_class
 from torch import Tensor, nn
 
 from hanline.errors import HanlineError
-from hanline.models.stage import Prediction, Stage
+from hanline.models.stage import Letter, Prediction, Stage
 from hanline.text.charset import Charset
 from hanline.trusted_targets import trusted_names
 
@@ -92,9 +93,7 @@ class Recognizer(nn.Module):
         return modeled
 
     def _extracted(self, images: Tensor) -> Tensor:
-        if images.dtype == torch.uint8:
-            images = images.float().div_(127.5).sub_(1)
-        images = images.contiguous(memory_format=torch.channels_last)
+        images = _prepared(images)
         features: Tensor = self.feature_extraction(self.transformation(images))
         return features.contiguous()
 
@@ -119,6 +118,42 @@ class Recognizer(nn.Module):
         return [
             self.prediction.read(batch) for batch in self.sequence_modeling.forward_all(features)
         ]
+
+    @torch.inference_mode()
+    def read_letters_all(
+        self, batches: Sequence[Tensor]
+    ) -> list[tuple[list[str], list[float], list[list[Letter]]]]:
+        """Return what :meth:`read_all` returns, and each text's letters.
+
+        Their places are shares of the width of the images.
+
+        Raises:
+            HanlineError: the prediction does not know where its characters are.
+        """
+        features = self.sequence_modeling.forward_all([self._extracted(b) for b in batches])
+        results = []
+        for images, batch in zip(batches, features, strict=True):
+            texts, confidences, letters = self.prediction.read_letters(batch)
+            sources = self.transformation.source_columns(_prepared(images))
+            if sources is not None:
+                letters = [
+                    [replace(letter, middle=_at(row, letter.middle)) for letter in line]
+                    for line, row in zip(letters, sources.float().tolist(), strict=True)
+                ]
+            results.append((texts, confidences, letters))
+        return results
+
+
+def _prepared(images: Tensor) -> Tensor:
+    """Return images (B, C, H, W), uint8 or already in [−1, 1], as the first stage takes them."""
+    if images.dtype == torch.uint8:
+        images = images.float().div_(127.5).sub_(1)
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+def _at(values: list[float], share: float) -> float:
+    """Return the value at a share of the way along a list."""
+    return values[min(int(share * len(values)), len(values) - 1)]
 
 
 def build_stage(config: Mapping[str, Any], **handed_in: Any) -> Stage:

@@ -15,10 +15,12 @@ Some users of a recognizer ask more of a stage than ``forward``:
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
+from hanline.errors import HanlineError
 from hanline.models.guidance import Positions
 
 # The stages of a recognizer, in the order of the data.
@@ -42,6 +44,8 @@ class Stage(nn.Module):
                         ``forward`` that ``torch.fx`` can trace, which uses weights only through
                         modules, and pads convolutions by numbers of zeros; as a prediction have a
                         ``score_layer``
+    ``parts=true``      as a transformation that moves columns have ``source_columns``; as a
+                        prediction have ``read_letters``
     ==================  ==========================================================================
 
     Attributes:
@@ -58,6 +62,42 @@ class Stage(nn.Module):
         A stage that is faster with all of them at once overrides this method.
         """
         return [self(batch) for batch in inputs]
+
+    def source_columns(self, images: Tensor) -> Tensor | None:
+        """Return where the columns of the output come from, if the stage moves them.
+
+        A transformation that moves columns overrides this method.
+
+        Args:
+            images: (B, C, H, W), in [−1, 1].
+
+        Returns:
+            (B, W'): for each column of the output, its place in the input, as a share of W. None
+            if every column stays where it is.
+        """
+        return None
+
+
+@dataclass(frozen=True)
+class Letter:
+    """A character of a reading.
+
+    Attributes:
+        character: what was read.
+        middle: where, as a share of the width of the features or of the image, 0 to 1.
+        confidence: its probability, 0 to 1.
+        alternatives: the two most probable other characters with their probabilities, the best
+            first. Fewer if the charset has no more.
+    """
+
+    character: str
+    middle: float
+    confidence: float
+    alternatives: tuple[tuple[str, float], ...]
+
+
+# The number of other characters that a letter keeps.
+ALTERNATIVES = 2
 
 
 class Prediction(Stage):
@@ -125,6 +165,19 @@ class Prediction(Stage):
     def read(self, features: Tensor) -> tuple[list[str], list[float]]:
         """Read features (B, T, D'): return B texts and their confidences, between 0 and 1."""
         return self.decode(self(features))
+
+    def read_letters(self, features: Tensor) -> tuple[list[str], list[float], list[list[Letter]]]:
+        """Read features (B, T, D') as :meth:`read` does, and return each text's letters too.
+
+        A prediction that knows where its characters are overrides this method.
+
+        Raises:
+            HanlineError: the prediction does not know it.
+        """
+        raise HanlineError(
+            f"parts=true: expected a prediction that knows where its characters are, but "
+            f"{type(self).__name__} does not. Set parts=false"
+        )
 
     def best_classes(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Map features (B, T, D') to the best class of each step and its probability, (B, T).

@@ -3,7 +3,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hanline.models.guidance import Positions, letter_spans
-from hanline.models.stage import Prediction
+from hanline.models.stage import ALTERNATIVES, Letter, Prediction
 from hanline.text.charset import Charset
 
 GO, END = 0, 1
@@ -48,19 +48,66 @@ class AttentionPrediction(Prediction):
         Returns:
             Scores (B, steps, classes).
         """
+        return self._write(features, stop_early)[0]
+
+    def read_letters(self, features: Tensor) -> tuple[list[str], list[float], list[list[Letter]]]:
+        """Read features as :meth:`read` does; the attention says where each letter is.
+
+        A letter is at the mean of the places that its step looked at, by their weights.
+        """
+        scores, weights = self._write(features, stop_early=True)
+        texts, confidences = self.decode(scores)
+        length = features.shape[1]
+        places = (torch.arange(length, device=weights.device) + 0.5) / length
+        middles = (weights.float() @ places).tolist()
+        probabilities = scores.float().softmax(dim=2).cpu()
+        first, characters = self.special_classes, self.charset.characters
+        letters: list[list[Letter]] = []
+        for text, places_of_line, steps in zip(texts, middles, probabilities, strict=True):
+            best = steps.argmax(dim=1)
+            # A step may write the start of a text, which is no character.
+            taken = (best >= first).nonzero().flatten()[: len(text)]
+            chosen = best[taken].unsqueeze(1)
+            sure = steps[taken].gather(1, chosen).flatten().tolist()
+            others = steps[taken].scatter(1, chosen, 0.0)
+            others[:, :first] = 0
+            found = others.topk(min(ALTERNATIVES, len(self.charset) - 1), dim=1)
+            letters.append(
+                [
+                    Letter(
+                        character,
+                        places_of_line[step],
+                        confidence,
+                        tuple((characters[c - first], p) for c, p in zip(*pair, strict=True)),
+                    )
+                    for character, step, confidence, *pair in zip(
+                        text,
+                        taken.tolist(),
+                        sure,
+                        found.indices.tolist(),
+                        found.values.tolist(),
+                        strict=True,
+                    )
+                ]
+            )
+        return texts, confidences, letters
+
+    def _write(self, features: Tensor, stop_early: bool) -> tuple[Tensor, Tensor]:
+        """Return what :meth:`forward` does, and the weights (B, steps, T) of the attention."""
         keys = self.cell.key(features)
         state = self.cell.initial_state(features)
         characters = torch.full((len(features),), GO, device=features.device)
         ended = torch.zeros_like(characters, dtype=torch.bool)
-        scores = []
+        scores, weights = [], []
         for _ in range(self.steps):
-            state = self.cell(self.cell.character(characters), features, keys, state)
+            weights.append(self.cell.attend(keys, state[0]))
+            state = self.cell.write(self.cell.character(characters), features, weights[-1], state)
             scores.append(self.generator(state[0]))
             characters = scores[-1].argmax(dim=1)
             ended |= characters == END
             if stop_early and bool(ended.all()):
                 break
-        return torch.stack(scores, dim=1)
+        return torch.stack(scores, dim=1), torch.cat(weights, dim=2).transpose(1, 2)
 
     def teacher_forced(self, features: Tensor, characters: Tensor) -> tuple[Tensor, Tensor]:
         """Write texts when the character before is always the right one.

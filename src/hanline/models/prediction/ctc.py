@@ -1,12 +1,14 @@
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hanline.models.guidance import Positions, letter_steps
 from hanline.models.prediction.ctc_loss import BLANK, ctc_losses
-from hanline.models.stage import Prediction
+from hanline.models.stage import ALTERNATIVES, Letter, Prediction
 from hanline.text.charset import Charset
 
 # Scores that are computed at a time when a processor reads: they stay in its cache.
@@ -79,14 +81,56 @@ class CTCPrediction(Prediction):
 
     def read(self, features: Tensor) -> tuple[list[str], list[float]]:
         """Read features (B, T, D'): return B texts and their confidences, between 0 and 1."""
+        return self._written(*self._best_path(features))
+
+    def read_letters(self, features: Tensor) -> tuple[list[str], list[float], list[list[Letter]]]:
+        """Read features as :meth:`read` does; the best path says where each letter is.
+
+        A letter is in the middle of the steps that write it, weighted by their probabilities. Its
+        confidence and its alternatives are those of its most probable step.
+        """
+        classes, probabilities = self._best_path(features)
+        texts, confidences = self._written(classes, probabilities)
+        runs = [
+            (line, *run)
+            for line, (path, sure) in enumerate(
+                zip(classes.cpu().numpy(), probabilities.cpu().numpy(), strict=True)
+            )
+            for run in _runs(path, sure)
+        ]
+        letters: list[list[Letter]] = [[] for _ in texts]
+        if not runs:
+            return texts, confidences, letters
+        lines, written, peaks, _, _ = map(torch.tensor, zip(*runs, strict=True))
+        others = self(features[lines, peaks]).softmax(dim=1, dtype=torch.float32).cpu()
+        others[:, BLANK] = 0
+        others[torch.arange(len(others)), written] = 0
+        found = others.topk(min(ALTERNATIVES, len(self.charset) - 1), dim=1)
+        characters, first = self.charset.characters, self.special_classes
+        for run, best, shares in zip(
+            runs, found.indices.tolist(), found.values.tolist(), strict=True
+        ):
+            line, written_class, _, middle, confidence = run
+            letters[line].append(
+                Letter(
+                    characters[written_class - first],
+                    middle / features.shape[1],
+                    confidence,
+                    tuple((characters[c - first], p) for c, p in zip(best, shares, strict=True)),
+                )
+            )
+        return texts, confidences, letters
+
+    def _best_path(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the best class of each step of features and its probability, (B, T) each."""
         if features.device.type != "cpu":
-            return super().read(features)
+            return _best(self(features).detach())
         steps = features.flatten(0, 1).split(max(1, _SCORES_AT_A_TIME // self.out_channels))
         pieces = [_best(self(chunk).detach()) for chunk in steps]
         classes, probabilities = (
             torch.cat(chunks).view(features.shape[:2]) for chunks in zip(*pieces, strict=True)
         )
-        return self._written(classes, probabilities)
+        return classes, probabilities
 
     def _classes(self, labels: Sequence[str]) -> list[list[int]]:
         index, first = self.charset.index, self.special_classes
@@ -102,6 +146,25 @@ class CTCPrediction(Prediction):
             for line, start in zip(classes.cpu(), starts.cpu(), strict=True)
         ]
         return texts, probabilities.prod(dim=1).tolist()
+
+
+def _runs(path: np.ndarray, probabilities: np.ndarray) -> Iterator[tuple[int, int, float, float]]:
+    """Yield the letters of a best path.
+
+    Args:
+        path: int64 (T,), the class of each step.
+        probabilities: float32 (T,), theirs.
+
+    Yields:
+        The class, its most probable step, its middle in steps, and the probability of that step.
+    """
+    edges = np.flatnonzero(np.diff(path)) + 1
+    for begin, end in pairwise([0, *edges.tolist(), len(path)]):
+        if path[begin] != BLANK:
+            sure = probabilities[begin:end]
+            middle = float(np.average(np.arange(begin, end) + 0.5, weights=sure))
+            peak = int(sure.argmax())
+            yield int(path[begin]), begin + peak, middle, float(sure[peak])
 
 
 def _best(scores: Tensor) -> tuple[Tensor, Tensor]:

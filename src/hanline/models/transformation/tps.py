@@ -55,14 +55,24 @@ class TPS(Stage):
                 f"TPS: expected images of {self.image_size[0]}×{self.image_size[1]} pixels, got "
                 f"{images.shape[-2]}×{images.shape[-1]}"
             )
+        grid = self._grid(images)
+        with torch.autocast(images.device.type, enabled=False):
+            images = images.to(grid.dtype)
+            return F.grid_sample(images, grid, padding_mode="border", align_corners=True)
+
+    def source_columns(self, images: Tensor) -> Tensor:
+        """Return where the middle row of the output comes from; see :class:`Stage`."""
+        middle = self._grid(images)[:, self.image_size[0] // 2, :, 0]
+        return ((middle + 1) / 2).clamp(0, 1)
+
+    def _grid(self, images: Tensor) -> Tensor:
+        """Return where each pixel of the output comes from, (B, H, W, 2) in [−1, 1]."""
         points = self.localization(images)
         # Half precision would place pixels no nearer than a third of a pixel on a wide line.
         with torch.autocast(images.device.type, enabled=False):
             # Two products, as in DTRB: one of the two matrices' product would round differently.
             grid = self.basis @ (self.coefficients @ points.to(self.basis.dtype))
-            grid = grid.view(-1, *self.image_size, 2)
-            images = images.to(grid.dtype)
-            return F.grid_sample(images, grid, padding_mode="border", align_corners=True)
+            return grid.view(-1, *self.image_size, 2)
 
 
 class Localization(nn.Module):
