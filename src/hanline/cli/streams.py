@@ -35,7 +35,7 @@ def failures_to_print() -> Iterator[None]:
     except OSError as error:
         if _can_print():
             raise
-        # What is left in the buffer would raise again at the interpreter's end.
+        # The rest of the buffer would raise again at the interpreter's end.
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         print(f"error: cannot write to the standard output: {error.strerror}", file=sys.stderr)

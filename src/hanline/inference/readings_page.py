@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from rapidfuzz.distance import Levenshtein
+from rapidfuzz.distance import Editop, Levenshtein
 
 from hanline.data.images import ImageError, decode_image
 from hanline.errors import HanlineError
@@ -43,9 +43,9 @@ class ReadingsPage:
             reading: what was read in it.
             label: its text; None if it is unknown.
         """
-        edits = []
+        edits: list[Editop] = []
         if label is not None and not reading.problem:
-            edits = Levenshtein.editops(label, reading.text).as_list()
+            edits = list(Levenshtein.editops(label, reading.text))
         row = {
             "path": name,
             "text": reading.text,
@@ -54,13 +54,13 @@ class ReadingsPage:
             "problem": reading.problem,
             "image": _picture(image),
             # What was left out is marked on the letter after it, or on the last one.
-            "wrong": sorted({max(0, min(at, len(reading.text) - 1)) for _, _, at in edits}),
+            "wrong": sorted({max(0, min(edit.dest_pos, len(reading.text) - 1)) for edit in edits}),
             "confusions": [
                 (
-                    label[source] if label and tag != "insert" else "",
-                    reading.text[at] if tag != "delete" else "",
+                    label[edit.src_pos] if label and edit.tag != "insert" else "",
+                    reading.text[edit.dest_pos] if edit.tag != "delete" else "",
                 )
-                for tag, source, at in edits
+                for edit in edits
             ],
             "parts": reading.parts
             and [(part.confidence, part.alternatives) for part in reading.parts.characters],

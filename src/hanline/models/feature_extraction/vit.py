@@ -23,7 +23,7 @@ class ViT(Stage):
         in_channels: channels of the images.
         image_height, image_width: their size in pixels. If the width is None, images may have any,
             and the positions of columns are sine waves. Otherwise they are learned. An image whose
-            width is no multiple of the patch's is continued with its last column.
+            width is not a multiple of the patch's is continued with its last column.
         patch: the height and the width of a patch in pixels. The height divides the image's.
         out_channels: D, the width of the layers.
         layers: the number of layers.
@@ -64,7 +64,9 @@ class ViT(Stage):
         self.rows = rows
         # Columns that are added before patches are cut, so that the last is whole.
         self.more_columns = patch[1] - 1
-        self.patches = nn.Conv2d(in_channels, out_channels, tuple(patch), tuple(patch))
+        self.patches = nn.Conv2d(
+            in_channels, out_channels, (patch[0], patch[1]), (patch[0], patch[1])
+        )
         columns = None if image_width is None else -(-image_width // patch[1])
         self.positions = GridPositions(out_channels, image_height // patch[0], columns)
         self.dropout = nn.Dropout(dropout)

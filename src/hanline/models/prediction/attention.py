@@ -65,7 +65,7 @@ class AttentionPrediction(Prediction):
         letters: list[list[Letter]] = []
         for text, places_of_line, steps in zip(texts, middles, probabilities, strict=True):
             best = steps.argmax(dim=1)
-            # A step may write the start of a text, which is no character.
+            # A step may write the start of a text, which is not a character.
             taken = (best >= first).nonzero().flatten()[: len(text)]
             chosen = best[taken].unsqueeze(1)
             sure = steps[taken].gather(1, chosen).flatten().tolist()
