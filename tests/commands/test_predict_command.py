@@ -269,7 +269,7 @@ def test_what_was_read_is_kept_when_the_command_is_stopped(number, picture, chec
     for name in range(1, 20_000):
         os.link(folder / "0.png", folder / f"{name}.png")
     line = [sys.executable, CONF.parent / "predict.py", f"checkpoint={checkpoint}"]
-    line += ["image_dir=many", "batch_size=1", "device=cpu", "output_dir=out"]
+    line += ["input=many", "batch_size=1", "device=cpu", "output=out"]
     with subprocess.Popen(
         line, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as run:
@@ -297,10 +297,10 @@ def test_a_folder_that_cannot_be_written_is_told_before_anything_is_read(
 ):
     (tmp_path / "file").touch()
     read = []
-    monkeypatch.setattr("hanline.reading.reader.decode_image", read.append)
-    ended = command("predict", "image_dir=데모", f"checkpoint={checkpoint}", "output_dir=file")
+    monkeypatch.setattr("hanline.inference.reader.decode_image", read.append)
+    ended = command("predict", "input=데모", f"checkpoint={checkpoint}", "output=file")
     assert ended.status == 1
-    assert "output_dir=file: expected a folder for the readings" in ended.err
+    assert "output=file: expected a folder for the readings" in ended.err
     assert read == []
 
 

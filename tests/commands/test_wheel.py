@@ -57,11 +57,19 @@ def test_nothing_else_is_in_it(wheel):
     own = {name for name in wheel.namelist() if name.startswith("hanline/")}
     weights = {name for name in own if name.startswith("hanline/pretrained/")}
     assert {name.rpartition("/")[2] for name in weights} == {
+        "__init__.py",
         "headline.safetensors",
         "headline.json",
         "headline.safetensors.md",
     }
-    assert {name.rpartition(".")[2] for name in own - weights} == {"py", "yaml", "txt", "typed"}
+    assert {name.rpartition(".")[2] for name in own - weights} == {
+        "py",
+        "yaml",
+        "txt",
+        "typed",
+        "html",
+        "js",
+    }
 
 
 def test_it_has_the_command_and_the_licence(wheel):

@@ -103,7 +103,7 @@ class TestReadGt:
         os.mkfifo(tmp_path / "pipe")
         for list_file in (tmp_path, tmp_path / "pipe", Path("/dev/zero")):
             for read in (count_rows, lambda gt: list(read_gt(gt))):
-                with pytest.raises(HanlineError, match="expected a regular file"):
+                with pytest.raises(HanlineError, match="where a regular file is expected"):
                     read(list_file)
 
 

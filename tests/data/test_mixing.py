@@ -183,9 +183,9 @@ class TestRefused:
         ("argument", "words"),
         [
             ("+data.train.txets=2", "'data.train.txets'"),
-            ("data.train.texts.corpus=two", "data.train.texts.corpus is 'two'"),
+            ("data.train.texts.corpus=two", "data.train.texts.corpus=two: expected"),
             ("+data.batch_sise=2", "'data.batch_sise'"),
-            ("data.num_workers=many", "data.num_workers is 'many'"),
+            ("data.num_workers=many", "data.num_workers=many: expected"),
             ("+data.validation.smaples=2", "'data.validation.smaples'"),
             ("data.mix=[{dir: a, shares: 0.3}]", "data.mix"),
             ("data.mix=[{dir: a, share: half}]", "data.mix"),

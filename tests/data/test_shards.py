@@ -130,11 +130,11 @@ class TestDrawn:
 class StoppedRenderer(BroadcastRenderer):
     """Notes what it draws, and is interrupted once."""
 
-    def render(self, text, font, seed):
+    def draw(self, text, font, seed):
         if len(drawn) == 270 and text == MANY[570]:
             raise KeyboardInterrupt
         drawn.append(text)
-        return super().render(text, font, seed)
+        return super().draw(text, font, seed)
 
 
 drawn: list[str] = []

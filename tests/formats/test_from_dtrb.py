@@ -5,7 +5,6 @@ import shlex
 
 import pytest
 import torch
-from hanline.formats.dtrb_cli import SCRIPTS, translate
 from hydra import compose, initialize_config_dir
 from PIL import Image
 
@@ -14,6 +13,7 @@ from hanline.cli.hydra_app import CONF
 from hanline.commands import export, import_weights, pack, train
 from hanline.errors import HanlineError
 from hanline.formats.dtrb import dtrb_state
+from hanline.formats.dtrb.cli import SCRIPTS, translate
 
 ARCHITECTURE = (
     "--Transformation TPS --FeatureExtraction RCNN --SequenceModeling BiLSTM --Prediction Attn"
@@ -104,9 +104,9 @@ def _given(words, name):
 def test_a_pth_is_imported_first():
     importing, reading = commands(f"demo.py --image_folder images --saved_model m.pth {CTC}")
     assert importing[1:5] == ["import", "dtrb", "m.pth", "model=none_vgg_none_ctc"]
-    assert reading[1:4] == ["predict", "image_dir=images", "checkpoint=m.imported.ckpt"]
+    assert reading[1:4] == ["predict", "input=images", "checkpoint=m.imported.ckpt"]
     (evaluating,) = commands(f"test.py --eval_data sets --saved_model m.ckpt {CTC}")
-    assert evaluating[1:4] == ["evaluate", "dataset=sets", "checkpoint=m.ckpt"]
+    assert evaluating[1:4] == ["evaluate", "input=sets", "checkpoint=m.ckpt"]
     assert "lowercase=true" in evaluating
     ten = commands(f"test.py --eval_data sets --saved_model m.ckpt --benchmark_all_eval {CTC}")
     assert len(ten) == 10

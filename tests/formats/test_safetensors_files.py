@@ -114,14 +114,14 @@ def test_an_export_does_not_overwrite_what_it_reads(checkpoint, command, tmp_pat
     (tmp_path / "same.safetensors").symlink_to("full.safetensors")
     (tmp_path / "same.json").symlink_to("full.json")
     for arguments in (
-        ["checkpoint=full.safetensors", "half=true"],
+        ["checkpoint=full.safetensors", "format.half=true"],
         ["checkpoint=full.safetensors", "output=full"],
         ["checkpoint=same.safetensors", "output=full"],
         ["checkpoint=./full.safetensors", "output=../" + tmp_path.name + "/full"],
     ):
         done = command("export", "format=safetensors", *arguments)
         assert done.status == 1
-        assert "output=" in done.err and "would be lost" in done.err
+        assert "output=" in done.err and "which it would replace" in done.err
         assert {name: (tmp_path / name).read_bytes() for name in before} == before
     done = command("export", "format=safetensors", "checkpoint=full.safetensors", "output=small")
     assert done.status == 0

@@ -115,7 +115,7 @@ with ReadingsWriter(Path(sys.argv[1])) as writer:
         [sys.executable, "-c", script, tmp_path],
         capture_output=True, text=True, encoding="utf-8", env=os.environ,
     )  # fmt: skip
-    assert "HanlineError: output_dir=" in done.stderr
+    assert "HanlineError: output=" in done.stderr
     assert "cannot write the readings" in done.stderr
     rows = (tmp_path / "readings.tsv").read_text(encoding="utf-8").splitlines()[1:]
     records = (tmp_path / "readings.jsonl").read_text(encoding="utf-8").splitlines()

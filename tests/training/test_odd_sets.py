@@ -25,6 +25,7 @@ TINY = [
     "trainer.accelerator=cpu",
     "trainer.precision=32-true",
     "hydra.run.dir=run",
+    "overwrite=true",
 ]
 
 

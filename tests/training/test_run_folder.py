@@ -20,7 +20,7 @@ TINY = [
     *("experiment=lines", "image.width=64", "model.feature_extraction.channels=[8,8,8,8,16]"),
     *("model.sequence_modeling.hidden_size=8", "model.sequence_modeling.out_channels=16"),
     *("corpus.min_words=1", "corpus.max_words=1", "max_label_length=10"),
-    *("data.train_samples=8", "data.validation_samples=4", "data.batch_size=4"),
+    *("data.train.samples=8", "data.validation.samples=4", "data.batch_size=4"),
     *("data.num_workers=0", "trainer.max_steps=2", "trainer.val_check_interval=2"),
     *("trainer.accelerator=cpu", "trainer.precision=32-true", "synthesis.processes=1"),
     *("~callbacks.reading_grid", "logger=none"),

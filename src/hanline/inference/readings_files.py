@@ -113,6 +113,6 @@ class ReadingsWriter:
 
     def _explained(self, error: OSError) -> HanlineError:
         return HanlineError(
-            f"output_dir={self._folder}: expected a folder for the readings; cannot write the "
+            f"output={self._folder}: expected a folder for the readings; cannot write the "
             f"readings into {self._folder}: {error.strerror}. Make room, or name another folder"
         )
