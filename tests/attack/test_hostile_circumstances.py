@@ -18,7 +18,10 @@ from hanline.data.lmdb_store import LMDBStore
 from hanline.inference.reader import Reader
 from hanline.synthesis.fonts import bundled_files
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits and timers are Linux's")
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="limits and timers are Linux's"),
+    pytest.mark.attack,  # each starts commands, seconds long
+]
 ATTACK = pytest.mark.attack
 NOBODY = 65534
 READER = ["device=cpu", "precision=32-true"]
@@ -132,32 +135,13 @@ def test_without_room_there_is_a_message_and_no_half_file(name, count, place, ta
                 resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
             before = names(place)
-            ended = run_unlogged(place, COMMANDS[name], limited)
+            ended = run(place, *COMMANDS[name], prepare=limited)
             with attempts.one(f"{name}, {size} bytes, {number}"):
                 if ended.status == 0:
                     assert content(place) == expected
                 else:
                     check_refused(ended, place, before)
             clear(place)
-
-
-def run_unlogged(place, words, prepare):
-    """Run a command whose limit on the sizes of files is not one on what it prints."""
-    reading, writing = os.pipe()
-    text = []
-    reader = threading.Thread(target=lambda: text.append(os.fdopen(reading, "rb").read()))
-
-    def piped():
-        for stream in (1, 2, sys.stdout.fileno(), sys.stderr.fileno()):
-            os.dup2(writing, stream)
-        prepare()
-
-    running = Running(place, words, piped)
-    os.close(writing)
-    reader.start()
-    ended = running.wait()
-    reader.join(30)
-    return type(ended)(ended.status, ended.text + b"".join(text).decode("utf-8", "replace"))
 
 
 @pytest.mark.attack

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -44,10 +45,19 @@ class Running:
     def __init__(
         self, folder: Path, words: Sequence[str], prepare: Callable[[], None] = lambda: None
     ) -> None:
-        self.log = folder.parent / f"{folder.name}.{os.urandom(4).hex()}.log"
+        # A pipe, since a limit on the sizes of files is not one on what it prints.
+        reading, writing = os.pipe()
         context = multiprocessing.get_context("fork")
-        self.process = context.Process(target=_run, args=(folder, words, prepare, self.log))
+        self.process = context.Process(target=_run, args=(folder, words, prepare, writing))
         self.process.start()
+        os.close(writing)
+        self._text: list[str] = []
+        self._reader = threading.Thread(target=self._read, args=(reading,))
+        self._reader.start()
+
+    def _read(self, reading: int) -> None:
+        with os.fdopen(reading, encoding="utf-8", errors="replace") as printed:
+            self._text.append(printed.read())
 
     def wait(self) -> Ended:
         """Wait for its end, and end what it has left running."""
@@ -56,8 +66,8 @@ class Running:
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.join()
-        text = self.log.read_text(encoding="utf-8", errors="replace")
-        self.log.unlink()
+        self._reader.join()
+        text = "".join(self._text)
         assert not hung, f"it took more than {SECONDS} s: {text}"
         return Ended(self.process.exitcode, text)
 
@@ -84,11 +94,11 @@ def kill_after(seconds: float) -> Callable[[], None]:
     return prepare
 
 
-def _run(folder: Path, words: Sequence[str], prepare: Callable[[], None], log: Path) -> None:
+def _run(folder: Path, words: Sequence[str], prepare: Callable[[], None], writing: int) -> None:
     os.setsid()
-    written = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     for stream in (1, 2):
-        os.dup2(written, stream)
+        os.dup2(writing, stream)
+    os.close(writing)
     sys.stdout = os.fdopen(os.dup(1), "w", encoding="utf-8")
     sys.stderr = os.fdopen(os.dup(2), "w", encoding="utf-8", buffering=1)
     GlobalHydra.instance().clear()

@@ -20,7 +20,7 @@ from hanline.cli.command_line import arguments, set_arguments, with_keys
 from hanline.cli.config_check import check_config, explain, literal
 from hanline.cli.model_presets import register_presets
 from hanline.cli.resolvers import register_resolvers
-from hanline.cli.streams import escape_unencodable, failures_to_print
+from hanline.cli.streams import PrintError, escape_unencodable, failures_to_print
 from hanline.configs import CONF, command_file, register_folders
 from hanline.errors import HanlineError
 
@@ -89,7 +89,7 @@ def _run(
 
 def fail(message: str) -> NoReturn:
     """End with a message for the user, and exit status 1."""
-    with suppress(OSError):  # failures_to_print has it
+    with suppress(PrintError):  # which may be what the message is about
         sys.stdout.flush()
     print(f"error: {message}", file=sys.stderr)
     sys.exit(1)

@@ -5,7 +5,10 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Any, NoReturn, TextIO, cast
+
+from hanline.errors import HanlineError
 
 
 def escape_unencodable() -> None:
@@ -18,33 +21,79 @@ def escape_unencodable() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+class PrintError(HanlineError):
+    """What a command prints cannot be written."""
+
+
 @contextmanager
 def failures_to_print() -> Iterator[None]:
     """Let a command end with a message if what it prints cannot be written.
 
     So it is if ``| head`` has read enough, or if the disk of ``> file`` is full. What the command
     writes elsewhere is whole.
+
+    Raises:
+        SystemExit: with status 1, after the message.
     """
+    stream = sys.stdout
+    if isinstance(stream, _Checked):
+        yield
+        return
     # Of a log line that cannot be written, the logging package would print a traceback.
     logging.raiseExceptions = False
+    checked = _Checked(stream)
+    sys.stdout = cast(TextIO, checked)
     try:
+        yield
+    except PrintError as error:
+        _end(error)
+    except SystemExit:
+        with suppress(PrintError):  # the message of this end has been printed
+            checked.flush()
+        raise
+    else:
+        with suppress(PrintError):
+            checked.flush()
+        if checked.failure:
+            _end(checked.failure)
+    finally:
+        sys.stdout = stream
+
+
+class _Checked:
+    """The standard output. A failure to write to it is a PrintError."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self.failure: PrintError | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        if self.failure:
+            raise self.failure
+        with self._checked():
+            return self.stream.write(text)
+
+    def flush(self) -> None:
+        with self._checked():
+            self.stream.flush()
+
+    @contextmanager
+    def _checked(self) -> Iterator[None]:
         try:
             yield
-        finally:
-            sys.stdout.flush()
-    except OSError as error:
-        if _can_print():
-            raise
-        # The rest of the buffer would raise again at the interpreter's end.
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        print(f"error: cannot write to the standard output: {error.strerror}", file=sys.stderr)
-        sys.exit(1)
+        except OSError as error:
+            # The rest of the buffer would raise again at the interpreter's end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
+            self.failure = PrintError(
+                f"cannot write to the standard output: {error.strerror}. Give it room, or a "
+                "program that reads to the end"
+            )
+            raise self.failure from error
 
 
-def _can_print() -> bool:
-    try:
-        sys.stdout.flush()
-    except OSError:
-        return False
-    return True
+def _end(error: PrintError) -> NoReturn:
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(1)
