@@ -7,6 +7,8 @@ INSTALLED := .venv/.installed
 BENCH := .venv/.bench_installed
 DOCS := .venv/.docs_installed
 
+.PHONY: help demo crawl-demo test test-fast test-processor attack lint bench clean
+=======
 .PHONY: help demo crawl-demo test test-fast test-processor coverage lint docs bench clean
 
 help:  ## list the targets
@@ -27,10 +29,10 @@ crawl-demo: $(INSTALLED)  ## two days of crawling a news site on this machine; a
 
 # One thread each: more of them than there are cores wait for one another, ten times as long.
 test: lint  ## everything that must hold: style, types, tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not attack"
 
 test-fast: $(INSTALLED)  ## the tests that take no other process and no training; about a minute
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not attack"
 
 # These two make any x86 processor one without AVX-512, as most are.
 test-processor: export ONEDNN_MAX_CPU_ISA := AVX2
@@ -38,13 +40,16 @@ test-processor: export ATEN_CPU_CAPABILITY := avx2
 test-processor: $(INSTALLED)  ## the tests that depend on the processor, on one with AVX2 alone; about a minute
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m processor
 
+attack: $(INSTALLED)  ## hostile files, kills, full disks in bulk, and the table of what held; HANLINE_ATTACK_SEED=N tries others
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m attack
+
 coverage: $(INSTALLED)  ## the share of lines and branches that make test-fast runs; fails below the floor
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" --cov --cov-report=term --cov-report=html:build/coverage
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not attack" --cov --cov-report=term --cov-report=html:build/coverage
 
 docs: $(DOCS)  ## the site of documentation, in build/site
 	$(BIN)/mkdocs build --strict
 
-bench: $(BENCH)  ## every benchmark; DTRB=path of a checkout to compare with
+bench: $(BENCH)  ## every benchmark, and the machine that it measured; DTRB=path of a checkout to compare with
 	$(BIN)/python benchmarks/all.py $(if $(DTRB),--dtrb $(DTRB))
 
 lint: $(INSTALLED)  ## style and types alone

@@ -42,7 +42,7 @@ class Result:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path, help="with images and gt.txt")
-    parser.add_argument("--checkpoint", default="shipped", help="instead of the shipped model")
+    parser.add_argument("--checkpoint", default="shipped", help="instead of the shipped one")
     parser.add_argument("--tessdata", type=Path, help="a folder with another kor.traineddata")
     parser.add_argument("--html", type=Path, default=Path("accuracy.html"), help="the page written")
     given = parser.parse_args()
@@ -157,7 +157,7 @@ def page(images: list[Path], labels: list[str], results: list[Result]) -> str:
 
 
 def differences(label: str, text: str) -> str:
-    """Return a reading with its superfluous characters inserted and the missing ones struck out."""
+    """Mark in a reading the surplus characters as inserted and the missing ones as deleted."""
     marked = []
     for edit in Levenshtein.opcodes(label, text):
         expected = html.escape(label[edit.src_start : edit.src_end])

@@ -34,7 +34,7 @@ _DTRB = (
     *("model.sequence_modeling.out_channels=256", "model.sequence_modeling.layers=2"),
 )
 _FIXED = (*_DTRB, "image.width=480")
-# The settings of each model, in addition to its name.
+# What each model is given in addition to its name.
 MODELS: dict[str, Sequence[str]] = {
     "none_compact_bilstm_ctc": (),
     "headline": ("optimizer.lr=0.002", "model.sequence_modeling.hidden_size=192"),
@@ -104,7 +104,7 @@ def trained(model: str, given: argparse.Namespace, lines: Mapping[str, Sequence[
     settings += [f"scheduler.warmup_steps={max(1, min(200, steps // 12))}"]
     times = dict(run_training(settings))
     minutes = (times[max(times)] - times[min(times)]) / 60 * steps / (max(times) - min(times))
-    # Without a second look at lines that were read badly: these models read many so.
+    # Without a second look at lines that were read badly: these models read many lines badly.
     reader = Reader(run / "last.ckpt", device="cpu", deskew=False)
     errors = {}
     for folder, rows in lines.items():
@@ -128,7 +128,7 @@ def steps_per_second(settings: Sequence[str]) -> float:
 
 
 def run_training(settings: Sequence[str], until: int | None = None) -> list[tuple[int, float]]:
-    """Return which steps were done when, in seconds, up to ``until`` seconds after the first."""
+    """When which steps were done, in seconds; ``until`` that many seconds after the first."""
     command = [
         *(sys.executable, "-u", "-m", "hanline.commands.train", "experiment=headline_quick"),
         *("trainer.log_every_n_steps=5", *settings),

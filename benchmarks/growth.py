@@ -26,7 +26,7 @@ SAMPLES = "samples"
 WIDTHS = (100, 200, 400, 800)
 LENGTHS = (1, 5, 10, 20)
 CLASSES = (100, 1_400, 5_000, 11_500)
-# Of the head's features; and the columns of pixels for each of its steps.
+# Of the head's features; and the columns of pixels that one of its steps covers.
 CHANNELS, STRIDE = 256, 4
 BATCH = 32
 

@@ -18,6 +18,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from hanline.models.precision import best_precision
 from hanline.system.parallel import available_cpus
 
 
@@ -74,7 +75,7 @@ def dtrb_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def print_rows(rows: Sequence[Row]) -> None:
-    """Return the table of all rows."""
+    """Print the table of all rows."""
     table = Table(
         *("work", "Hanline", "other", "", "ratio", "goal", "of the limit", "limited by"),
         box=None,
@@ -96,7 +97,7 @@ def print_rows(rows: Sequence[Row]) -> None:
 
 
 def number(value: float) -> str:
-    """Return a rate with three digits that count."""
+    """Format a rate with three digits that count."""
     digits = max(0, 2 - len(str(int(value))) + 1)
     return f"{value:,.{digits}f}"
 
@@ -129,7 +130,9 @@ def rate_of(work: Callable[[], object], count: float, seconds: float = 0.0) -> f
 
 
 def product_rate(dtype: torch.dtype, threads: int) -> float:
-    """Return operations per second of a matrix product in the caches, two per multiply-add.
+    """Return the operations a second of a product of matrices, two a multiply-add.
+
+    The matrices fit the caches.
 
     Args:
         dtype: float32, bfloat16, or int8, which is multiplied as oneDNN does for convolutions.
@@ -178,7 +181,7 @@ def copy_rate(threads: int) -> float:
 
 @contextmanager
 def threads_of(threads: int) -> Iterator[None]:
-    """Have torch work in a number of threads."""
+    """Have torch work in this many threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -189,7 +192,7 @@ def threads_of(threads: int) -> Iterator[None]:
 
 @contextmanager
 def one_core() -> Iterator[None]:
-    """Restrict this process to one core, if the system allows it."""
+    """Give this process one core, if the system lets it choose its cores."""
     if not hasattr(os, "sched_setaffinity"):
         with threads_of(1):
             yield
@@ -204,9 +207,11 @@ def one_core() -> Iterator[None]:
 
 
 def describe_machine() -> str:
-    """Return the processor, its cores, and the versions that a result depends on."""
+    """Return the processor, its cores and numbers, and the versions that a figure depends on."""
+    products = "with" if best_precision("cpu")[0] == "bf16-mixed" else "without"
     return (
-        f"{_processor()}, {available_cpus()} cores, Python {platform.python_version()}, "
+        f"{_processor()} {products} bf16 products ({torch.backends.cpu.get_cpu_capability()}), "
+        f"{available_cpus()} cores, Python {platform.python_version()}, "
         f"torch {torch.__version__}, {platform.system()}"
     )
 
@@ -221,7 +226,7 @@ def _processor() -> str:
 
 
 def dtrb_module(checkout: Path, name: str) -> ModuleType:
-    """Import a module of a DTRB checkout, adapted to the current torch.
+    """Import a module of a DTRB checkout, made to run with the torch of today.
 
     DTRB imports ``torch._utils._accumulate``, which torch dropped; it is what itertools has.
     """

@@ -25,6 +25,7 @@ from word_images import (
 )
 
 from hanline.data.dataset import LMDBDataset
+from hanline.data.dataset_writer import NewSample
 from hanline.data.images import ImageFormat
 from hanline.data.labels import LabelRules
 
@@ -60,12 +61,12 @@ def rows(given: argparse.Namespace) -> Iterable[Row]:
 
 
 def write_labels(path: Path, count: int) -> Path:
-    """Write a dataset of ``count`` words whose images are not images."""
-    return write_lmdb(path, count, of=[(b"\0", word) for word in words()])
+    """Write a dataset of this many words, whose images are one byte."""
+    return write_lmdb(path, count, of=[NewSample(b"\0", word) for word in words()])
 
 
 def opening(path: Path) -> float:
-    """Return labels per second of opening the dataset unchanged."""
+    """Return the labels a second of opening the dataset unchanged."""
     start = time.perf_counter()
     rules = LabelRules(charset(), MAX_LENGTH, lowercase=False, invalid="skip")
     dataset = LMDBDataset([path], ImageFormat(HEIGHT, WIDTH, 1, keep_ratio=False), rules)

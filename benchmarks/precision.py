@@ -45,8 +45,10 @@ def last_accuracy(given: argparse.Namespace, seed: int, precision: str) -> float
         folder = Path(temporary)
         draw(folder, given.words, given.samples)
         overrides = [
-            *(f"trainer.precision={precision}", f"seed={seed}"),
-            *(f"trainer.max_steps={given.steps}", f"trainer.val_check_interval={given.steps}"),
+            f"trainer.precision={precision}",
+            f"seed={seed}",
+            f"trainer.max_steps={given.steps}",
+            f"trainer.val_check_interval={given.steps}",
             *given.overrides,
         ]
         course = watch(own_command(folder, overrides), accuracy=101, minutes=24 * 60)

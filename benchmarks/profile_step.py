@@ -3,9 +3,9 @@
     python benchmarks/profile_step.py [--model NAME] [--steps N] [--operators N]
         [--before | --dtrb PATH]
 
-The step is that of benchmarks/training.py. With --before it is without what has made it faster
-since: freed memory is given back to the system, and the optimizer goes from tensor to tensor. With
---dtrb it is DTRB's. The profiler itself takes time.
+The step is that of benchmarks/training_speed.py. With --before it is without what made it faster
+since: freed memory is given back to the system, and the optimizer goes from tensor to tensor.
+With --dtrb it is DTRB's. The profiler itself takes time.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from measuring import describe_machine, dtrb_argument
 from rich.console import Console
 from rich.table import Table
 from torch.profiler import ProfilerActivity, profile
-from training import Step, dtrb_step, own_step
+from training_speed import Step, dtrb_step, own_step
 
 
 def main() -> None:

@@ -55,7 +55,7 @@ runpy.run_path(checkout + "/train.py", run_name="__main__")
 HANGUL = re.compile("[가-힣]+")
 MODEL = [
     *("experiment=lines", "data=lmdb", "corpus.min_words=1", "corpus.max_words=1"),
-    # Each word in its natural width; DTRB squeezes or stretches all to 100 pixels.
+    # Each word in its own width; DTRB squeezes or stretches all to 100 pixels.
     *("image.width=null", "image.keep_ratio=true", "max_label_length=25"),
 ]
 
@@ -183,7 +183,7 @@ def watch(
     process = subprocess.Popen(
         command,
         cwd=folder,
-        # The time of a line is the time at which it is printed.
+        # A line counts when it is printed, not when a buffer is full.
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -195,7 +195,7 @@ def watch(
     timer.start()
     for line in process.stdout:
         course.output = [*course.output[-40:], line]
-        found = re.match(r"Current_accuracy\s*:\s*([\d.]+)", line)
+        found = re.search(r"Current_accuracy\s*:\s*([\d.]+)", line)
         if not found:
             continue
         course.points.append((time.perf_counter() - start, float(found[1])))

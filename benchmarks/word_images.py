@@ -16,15 +16,16 @@ from measuring import dtrb_module
 from omegaconf import DictConfig
 
 from hanline.cli.hydra_app import CONF
+from hanline.data.dataset_writer import NewSample
 from hanline.data.image_folder import FolderWriter
 from hanline.data.lmdb_writer import LMDBWriter
 from hanline.synthesis.dataset_renderer import DatasetRenderer
 from hanline.text.charset import Charset
 
-Samples = Sequence[tuple[bytes, str]]
+Samples = Sequence[NewSample]
 MAX_LENGTH = 25
 HEIGHT, WIDTH = 32, 100
-# This many different words are rendered. A larger dataset repeats them.
+# This many different words are rendered; a larger dataset repeats them.
 DISTINCT = 2000
 
 
@@ -36,7 +37,7 @@ def composed(command: str, *overrides: str) -> DictConfig:
 
 @cache
 def charset() -> Charset:
-    """Return the characters of the embedded corpus, without those special in regexes.
+    """Return the embedded corpus's characters without those that a regular expression would read.
 
     DTRB puts its characters into one, as they are.
     """
@@ -63,11 +64,11 @@ def words(count: int = DISTINCT) -> list[str]:
 def samples() -> Samples:
     """Words, drawn: PNG files of 32 px, and labels."""
     drawn = drawn_with().draw(words(), processes=1)
-    return [(sample.image, sample.label) for some in drawn for sample in some]
+    return [NewSample(sample.image, sample.label) for some in drawn for sample in some]
 
 
 def write_lmdb(path: Path, count: int, of: Samples | None = None) -> Path:
-    """Write an LMDB dataset of ``count`` samples."""
+    """Write an LMDB dataset of this many samples."""
     writer = LMDBWriter(path, resume=False)
     for piece in _pieces(of or samples(), count):
         writer.add(piece)
@@ -75,7 +76,7 @@ def write_lmdb(path: Path, count: int, of: Samples | None = None) -> Path:
 
 
 def write_folder(path: Path, count: int) -> Path:
-    """Write a folder of ``count`` images, and its ``gt.txt``."""
+    """Write a folder of this many images, and its ``gt.txt``."""
     writer = FolderWriter(path, "png")
     for piece in _pieces(samples(), count):
         writer.add(piece)
@@ -125,7 +126,7 @@ def dtrb_packing(checkout: Path) -> ModuleType:
 
 
 def _stand_in_for_missing() -> None:
-    """Replace missing packages that DTRB imports by the little that is needed of them."""
+    """Stand in for packages that DTRB imports, with the little that is measured of them."""
     for name, needed in (
         ("fire", {}),
         ("natsort", {"natsorted": sorted}),

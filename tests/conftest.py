@@ -17,6 +17,7 @@ import torch
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from PIL import Image, ImageDraw
+from support.attack import pytest_runtest_logreport, pytest_terminal_summary, tally
 from support.dtrb import HANGUL
 from torch import nn
 
@@ -28,8 +29,8 @@ from hanline.training.module import RecognizerModule
 ROOT = Path(__file__).parents[1]
 WORDS = ["1", "2", "3", "10", "가나", "한글", "뉴스", "속보 1", "A", "美中"]
 
-# The first 36 syllables of Unicode.
-
+# The table of the attack, for every folder of tests.
+__all__ = ["pytest_runtest_logreport", "pytest_terminal_summary", "tally"]
 
 MakeRecognizer = Callable[..., Recognizer]
 

@@ -89,7 +89,7 @@ from hanline.commands import pack, predict
 folder, checkpoint = map(Path, sys.argv[1:])
 statuses = []
 for task, *arguments in (
-    (predict, f"image_dir={folder}", f"checkpoint={checkpoint}", "device=cpu"),
+    (predict, f"input={folder}", f"checkpoint={checkpoint}", "device=cpu"),
     (pack, f"gt={folder / 'gt.txt'}", "output=packed", "processes=1"),
 ):
     sys.argv = ["hanline", *arguments]
@@ -110,7 +110,7 @@ from hanline.text.charset import Charset
 writer = LMDBWriter(Path("set"), resume=False)
 writer.add([(file.read_bytes(), "A"), ((folder / "a.png").read_bytes(), "A")])
 writer.finish({})
-rules = LabelRules(Charset("A"), 5, fold_case=False, unfit="skip")
+rules = LabelRules(Charset("A"), 5, lowercase=False, invalid="skip")
 dataset = LMDBDataset([Path("set")], ImageFormat(32, 100, 1, False), rules)
 assert len(dataset.__getitems__([0, 1]).labels) == 1
 Path("told.json").write_text(

@@ -10,8 +10,8 @@ from pathlib import Path
 from scrapy.settings import BaseSettings
 
 from hanline.errors import HanlineError
+from hanline.messages import describe_counts
 from hanline.system.progress import progress
-from hanline.text.corpus import describe_counts
 from hanline_crawler.cleaning import HeadlineCleaning
 from hanline_crawler.crawl_run import cleaning_of, output_folder, store_of
 from hanline_crawler.decoding import decoded

@@ -43,7 +43,7 @@ NEAR_REPEATS_THRESHOLD = 90.0  # from 0 to 100; see hanline_crawler.near_repeats
 NAVER_NEWS_URL = "https://news.naver.com"
 # A section with more pages than this has a list that never ends.
 SECTION_PAGES_MAX = 2000
-# This many pages in a row without an article that is new to the section: the list is a circle.
+# After this number of pages in a row without a new article, the list goes in a circle: stop.
 SECTION_STALE_PAGES = 3
 
 NAVER_API_URL = "https://openapi.naver.com"

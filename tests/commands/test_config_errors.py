@@ -161,6 +161,14 @@ def test_a_renamed_key_is_refused_with_its_new_name(name, refused):
             assert f"its name is {key} now" in message
 
 
+def test_a_renamed_key_of_a_group_that_has_moved_is_refused_with_both_names():
+    known = all_keys(CONF / "train.yaml")
+    was = "synthesis.renderer.emboldened"
+    assert renamed.new_key(was, known) == "renderer.bold_probability"
+    # A key that only has a new last part stays in its group.
+    assert renamed.new_key("synthesis.quality", known) == "synthesis.jpeg_quality"
+
+
 @pytest.mark.parametrize("was, now", renamed.MOVED.items())
 def test_a_key_that_has_moved_is_refused_with_its_place(was, now, refused):
     message = refused("train", "data=lmdb" if "train" in now else "data=online", f"{was}=3")

@@ -1,83 +1,24 @@
 """Damaged LMDB files: read to their end, refused with a message, or skipped sample by sample."""
 
 import multiprocessing
-import random
 import shutil
 import signal
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
+from support.damaged_lmdb import FORMAT, PAGE, RULES, SAMPLES, damage, read_all, whole
 
 from hanline.data.dataset import LMDBDataset
-from hanline.data.images import ImageFormat
-from hanline.data.labels import LabelRules
 from hanline.data.lmdb_store import LMDBStore
 from hanline.data.lmdb_writer import LMDBWriter
 from hanline.errors import HanlineError
-from hanline.text.charset import named_charset
-
-PAGE = 4096
-SAMPLES = 120
-FORMAT = ImageFormat(height=8, width=24, channels=1, keep_ratio=False)
-RULES = LabelRules(named_charset("korean"), max_length=25, lowercase=False, invalid="skip")
 
 
-def whole(folder, encode, checksums):
-    """A dataset of small images, and of some that need pages of their own."""
-    noise = np.random.default_rng(0)
-    samples = []
-    for number in range(SAMPLES):
-        size = (60, 90) if number % 10 == 0 else (12, 24)
-        image = Image.fromarray(noise.integers(0, 256, size, dtype=np.uint8))
-        samples.append((encode(image), f"제{number}"))
-    writer = LMDBWriter(folder, resume=False)
-    writer._has_checksums = checksums
-    writer.add(samples)
-    writer.finish({})
-    (folder / "lock.mdb").unlink(missing_ok=True)
-    return folder, samples
-
-
-def damage(content, seed):
-    """Change a file in one of the ways in which files are damaged."""
-    chance = random.Random(seed)
-    pages = len(content) // PAGE
-    kind = ("bits", "zeros", "headers", "cut", "nodes", "noise")[seed % 6]
-    page = chance.randrange(pages)
-    if kind == "bits":
-        for _ in range(chance.choice([1, 8, 64, 512])):
-            content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
-    elif kind == "zeros":
-        content[page * PAGE : (page + 1) * PAGE] = bytes(PAGE)
-    elif kind == "headers":
-        for _ in range(chance.randint(1, 4)):
-            at = chance.randrange(pages) * PAGE + chance.randrange(16)
-            content[at] = chance.randrange(256)
-    elif kind == "cut":
-        del content[chance.randrange(len(content)) :]
-    elif kind == "nodes":
-        # Offsets, sizes and page numbers are near the beginning and the end of a page.
-        for _ in range(chance.randint(1, 8)):
-            offset = chance.choice([chance.randrange(16, 200), chance.randrange(PAGE - 300, PAGE)])
-            at = chance.randrange(pages) * PAGE + offset
-            content[at] = chance.choice([0, 0xFF, chance.randrange(256)])
-    else:
-        content[page * PAGE : (page + 1) * PAGE] = chance.randbytes(PAGE)
-    return content
-
-
-def read_all(path, answer):
-    """Read a dataset in every way; for a process of its own."""
+def answer_of(path, answer):
+    """Send what reading a dataset gives; for a process of its own."""
     try:
-        store = LMDBStore(path)
-        samples = store.samples(range(len(store)))
-        labels = list(store.labels())
-        data = LMDBDataset([path], FORMAT, RULES)
-        served = data.samples(range(len(data)))
-        assert len(served) + data.damaged == len(data)
-        answer.send(([(s.image, s.label, s.problem) for s in samples], labels))
+        answer.send(read_all(path))
     except HanlineError as error:
         answer.send(str(error))
     except BaseException as error:
@@ -87,7 +28,7 @@ def read_all(path, answer):
 
 def outcome_of(path, context):
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=read_all, args=(path, theirs))
+    process = context.Process(target=answer_of, args=(path, theirs))
     process.start()
     theirs.close()
     try:

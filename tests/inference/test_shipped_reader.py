@@ -45,7 +45,7 @@ def test_it_is_small_and_knows_itself():
     assert model_path(SHIPPED).stat().st_size <= 12_000_000
     reader = hanline.Reader(device="cpu")
     assert reader.image_format.width is None
-    assert reader.recognizer.ranges, "it cannot be read with in 8 bits"
+    assert reader.recognizer.ranges, "it cannot read in 8 bits"
     assert reader.recognizer.spec["charset"] == named_charset("korean").characters
     for suffix in (".json", ".safetensors.md"):
         assert model_path(SHIPPED).with_suffix(suffix).is_file()

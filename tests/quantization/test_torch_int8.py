@@ -229,7 +229,7 @@ def test_what_cannot_be_is_refused(checkpoint, recognizer_of, folder, images, co
         nn.Sequential(nn.Conv2d(1, 32, 3), Branching()),
     ):
         recognizer.feature_extraction = Few(layer).eval()
-        with pytest.raises(HanlineError, match="cannot be read with in 8 bits"):
+        with pytest.raises(HanlineError, match="cannot read in 8 bits"):
             calibrate(recognizer, [images(2, 1, 32, 48)])
     with pytest.raises(HanlineError, match="no image"):
         calibrate(recognizer_of("None-VGG-None-CTC").eval(), [])

@@ -5,7 +5,7 @@ import pytest
 
 from hanline.errors import HanlineError
 from hanline.text.charset import Charset, named_charset
-from hanline.text.corpus import Corpus, describe_counts, read_headlines
+from hanline.text.corpus import Corpus, read_headlines
 
 
 def anything(text):
@@ -114,10 +114,6 @@ class TestDropped:
             Corpus([file], max_length=5).texts(Charset("가").covers, anything)
         assert file in str(error.value)
         assert "outside the charset: 40" in str(error.value)
-
-    def test_describe_counts(self):
-        assert describe_counts(Counter()) == "nothing"
-        assert describe_counts(Counter(a=1, b=3, c=0)) == "b: 3, a: 1"
 
 
 class TestRuns:

@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from hanline.training.schedulers import constant, step_decay, warmup_cosine
+from hanline.training.schedulers import constant, one_cycle, step_decay, warmup_cosine
 
 LR = 0.4
 
@@ -61,6 +61,30 @@ def test_past_its_end_a_run_keeps_the_last_rate():
     assert scheduler.get_last_lr() == pytest.approx([0.2 * LR])
 
 
+@pytest.mark.parametrize("steps, rise", [(100, 0.3), (101, 0.075), (7, 0.5)])
+def test_one_cycle_is_torchs(steps, rise):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=LR)
+    theirs = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, LR, steps, pct_start=rise, cycle_momentum=False
+    )
+    expected = []
+    for step in range(steps):
+        expected.append(theirs.get_last_lr()[0])
+        optimizer.step()
+        if step < steps - 1:
+            theirs.step()
+    ours = rates(one_cycle, steps, rise=rise, first_factor=0.04, final_factor=0.04e-4)
+    assert ours[:steps] == pytest.approx(expected)
+    # Past the end, where torch's raises an error, the last one stays.
+    assert ours[steps] == pytest.approx(expected[-1])
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_the_shortest_cycles_have_a_rate(steps):
+    seen = rates(one_cycle, steps, rise=0.3, first_factor=0.04, final_factor=0.01)
+    assert all(0 < rate <= LR + 1e-12 for rate in seen)
+
+
 def test_step_decay_falls_every_so_many_steps():
     seen = rates(step_decay, 9, every=3, factor=0.5)
     assert seen == pytest.approx([LR] * 3 + [LR / 2] * 3 + [LR / 4] * 3 + [LR / 8])
@@ -72,6 +96,7 @@ def test_step_decay_falls_every_so_many_steps():
         (constant, {}),
         (warmup_cosine, {"warmup_steps": 5, "final_factor": 0.1}),
         (step_decay, {"every": 4, "factor": 0.3}),
+        (one_cycle, {"rise": 0.3, "first_factor": 0.04, "final_factor": 0.01}),
     ],
 )
 def test_a_resumed_schedule_goes_on_where_it_was(schedule, numbers):

@@ -63,7 +63,7 @@ def check_config(config: DictConfig, own_file: Path, settings: type) -> None:
             is a dataclass of keys that the command adds to those of the group.
 
     Raises:
-        HanlineError: the message names the key, the expected value, and the nearest known ones.
+        HanlineError: the message names the key, the expected values, and the nearest known ones.
     """
     try:
         values: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
@@ -156,7 +156,7 @@ def _owners(key: str, own_file: Path) -> str:
         # Experiments have keys of all groups.
         if (place := configs.package(file)) and key in configs.flat(place, configs.load(file))
     ]
-    return f" as it is composed (it belongs to {' or '.join(owners)})" if owners else ""
+    return f" in this composition (it belongs to {' or '.join(owners)})" if owners else ""
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -182,7 +182,7 @@ def _quoted(value: str) -> str:
         items = (item.strip() for item in value[1:-1].split(","))
         return f"[{','.join(item if _parsed(f'x={item}') else _quoted(item) for item in items)}]"
     if value[:1] in ("[", "{", "'", '"'):
-        return value  # The user means Hydra's own syntax: Hydra reports the error.
+        return value  # The user means Hydra's own syntax: Hydra names the error.
     quoted: str = QuotedString(value, Quote.single).with_quotes()
     return quoted
 
@@ -338,8 +338,8 @@ def _check_value(path: str, value: Any, hint: Any) -> None:
     except (PydanticUserError, SchemaError, TypeError):
         return  # A type of another library that a yaml cannot express anyway.
     try:
-        # As JSON: its types are those of a yaml, and strictly "no" is not a bool there, while a
-        # list is a tuple. A value that is only convertible would reach its reader unchanged.
+        # As JSON: its types are those of a yaml. Strictly "no" is not a bool there, while a list
+        # is a tuple. A merely convertible value would reach its reader unconverted.
         adapter.validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
         first = error.errors()[0]

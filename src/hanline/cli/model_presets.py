@@ -3,7 +3,8 @@
 A preset is named by its four stages, as in ``tps_resnet_bilstm_attn``. The names follow from the
 files in ``conf/model/<stage>/``, so that a new stage has its presets at once. No preset has a file.
 The architectures of papers are those of Baek et al., "What Is Wrong With Scene Text Recognition
-Model Comparisons? Dataset and Model Analysis", ICCV 2019, table 8.
+Model Comparisons? Dataset and Model Analysis", ICCV 2019, table 8, and those whose stages came
+after it.
 """
 
 import itertools
@@ -13,7 +14,7 @@ from hydra.core.config_store import ConfigStore
 from hanline.configs import choices, load
 
 STAGES = ("transformation", "feature_extraction", "sequence_modeling", "prediction")
-# The word for all combinations of stages where the names of presets are listed.
+# The placeholder for all combinations of stages where the names of presets are listed.
 STAGES_PRESET = "STAGES"
 # The name of each architecture: its paper, and its preset.
 PAPERS = {
@@ -24,6 +25,9 @@ PAPERS = {
     "rare": ("RARE (Shi et al., CVPR 2016)", "tps_vgg_bilstm_attn"),
     "star_net": ("STAR-Net (Liu et al., BMVC 2016)", "tps_resnet_bilstm_ctc"),
     "trba": ("TRBA, the best of Baek et al. (ICCV 2019)", "tps_resnet_bilstm_attn"),
+    "svtr_tiny": ("SVTR-Tiny (Du et al., IJCAI 2022)", "none_svtr_tiny_none_ctc"),
+    "svtr_small": ("SVTR-Small (Du et al., IJCAI 2022)", "none_svtr_small_none_ctc"),
+    "svtr_base": ("SVTR-Base (Du et al., IJCAI 2022)", "none_svtr_base_none_ctc"),
 }
 
 

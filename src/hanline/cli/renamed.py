@@ -6,20 +6,46 @@ from hanline.configs import choices
 
 # The last part of a key: what it was, and what it is.
 KEYS = {
+    "blurred": "blur_probability",
+    "bold": "bold_probability",
+    "colored": "color_probability",
+    "compressed": "jpeg_probability",
     "dataset": "input",
     "drawn_dir": "rendered_dir",
+    "emboldened": "bold_probability",
     "figure": "metric",
     "file": "input",
     "fold_case": "lowercase",
     "fonts_without": "exclude_fonts",
+    "full_height": "full_height_probability",
+    "graded": "gradient_probability",
     "gt": "input",
     "image_dir": "input",
+    "least_contrast": "min_contrast",
+    "light_on_dark": "light_on_dark_probability",
+    "noisy": "noise_probability",
+    "outlined": "outline_probability",
     "output_dir": "output",
+    "quality": "jpeg_quality",
     "ready_pixels": "cache_pixels",
+    "rescaled": "rescale_probability",
     "schedule": "scheduler",
+    "shadowed": "shadow_probability",
+    "slanted": "slant_probability",
     "source": "format",
     "straighten": "deskew",
+    "strongly_blurred": "strong_blur_probability",
+    "tapered": "taper_probability",
+    "thickness": "bold_thickness",
+    "tilt": "rotation_degrees",
+    "tilt_below": "rotation_below_characters",
+    "tilt_probability": "rotation_probability",
+    "turn": "rotation_degrees",
+    "turned": "rotation_probability",
     "unfit_labels": "invalid_labels",
+    "wave": "wave_height",
+    "waved": "wave_probability",
+    "widely_margined": "wide_margin_probability",
 }
 # Keys that have moved to another place.
 MOVED = {
@@ -46,14 +72,13 @@ def new_key(key: str, known: Collection[str]) -> str | None:
         key: the unknown key.
         known: the keys of the command. A name that is not among them is not the key's.
     """
-    candidates = [
+    moved = [
         f"{now}{key.removeprefix(was)}"
         for was, now in GROUPS.items()
         if key == was or key.startswith(f"{was}.")
     ]
-    candidates.append(MOVED.get(key, key))
-    group, dot, last = key.rpartition(".")
-    candidates.append(f"{group}{dot}{KEYS.get(last, last)}")
+    moved.append(MOVED.get(key, key))
+    candidates = [*moved, *(_with_new_last_part(place) for place in [key, *moved])]
     return next((name for name in candidates if name != key and name in known), None)
 
 
@@ -64,3 +89,8 @@ def new_choice(group: str, choice: str) -> str | None:
     if group_now and choice_now in choices(group_now):
         return f"{group_now}={choice_now}"
     return None
+
+
+def _with_new_last_part(key: str) -> str:
+    group, dot, last = key.rpartition(".")
+    return f"{group}{dot}{KEYS.get(last, last)}"

@@ -1,11 +1,11 @@
-"""The characters that the screen, or its replacement, can show."""
+"""Set up the standard streams."""
 
 import io
 import sys
 
 
 def escape_unencodable() -> None:
-    r"""Have characters that the output's encoding lacks written as ``\uc18d``, not raised.
+    r"""Write characters that the output's encoding lacks as ``\uc18d`` instead of failing.
 
     Windows gives a file or a pipe an encoding that may lack Hangul.
     """

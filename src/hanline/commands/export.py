@@ -76,7 +76,7 @@ def _loaded(checkpoint: Path) -> tuple[Recognizer, dict[str, object]]:
     read_as = format_of(checkpoint)
     file = read_as.load(checkpoint)
     if file.spec is None:
-        read_as.open(checkpoint)  # It names the missing parts.
+        read_as.open(checkpoint)  # It names the missing part.
     assert file.spec is not None
     return build(file.spec, file.state, file.extras, checkpoint), file.history
 

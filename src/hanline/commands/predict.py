@@ -63,7 +63,7 @@ def predict(config: DictConfig) -> None:
 
 
 def known_labels(folder: Path) -> dict[str, str]:
-    """Return the labels of a folder with a ``gt.txt``, by path; none if it has none."""
+    """Return the labels of a folder's ``gt.txt`` by path; empty if there is no ``gt.txt``."""
     gt = folder / GT
     if not gt.is_file():
         return {}

@@ -17,6 +17,7 @@ from hanline.data.shards import Shard
 from hanline.errors import HanlineError
 from hanline.synthesis.contact_sheet import contact_sheet
 from hanline.synthesis.dataset_renderer import libraries
+from hanline.system.files import replacing
 
 PREVIEW = "preview"
 PREVIEW_FILE = "preview.png"
@@ -57,7 +58,7 @@ def synthesize(config: DictConfig) -> None:
     if config.output_format == PREVIEW:
         samples = samples or PREVIEW_SAMPLES
     elif not config.output:
-        raise HanlineError("output=null: expected a folder or file to write. Set output=FOLDER")
+        raise HanlineError("output=null: expected a path. Set output=FOLDER.")
     synthesis = plain(config.synthesis)
     shard = _shard(config.output_format, synthesis.pop("shard"), synthesis.pop("shards"))
     charset = instantiate(config.charset)
@@ -106,18 +107,17 @@ def _shard(set_format: str, number: int | None, of: int) -> Shard | None:
 
 
 def save_image(image: Image.Image, path: Path) -> None:
-    """Write a PNG aside, then give it its name.
+    """Write a PNG; it appears whole or not at all.
 
     Raises:
         HanlineError: it cannot be written.
     """
-    aside = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        image.save(aside, "PNG")
-        aside.replace(path)
+        with replacing(path) as aside:
+            image.save(aside, "PNG")
     except OSError as error:
-        raise HanlineError(f"cannot write {path}: {error}") from error
+        raise HanlineError(f"output={path}: expected a writable path, but {error}") from error
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Part = Literal["train", "validation"]
 
 ENDLESS = 2**40
-"""The length of samples without end: no run takes as many."""
+"""The length of samples without end: no run takes that many."""
 
 
 class Sample(NamedTuple):
@@ -37,7 +37,7 @@ class Sample(NamedTuple):
 
     Attributes:
         image: the picture, or the pixels that it becomes in a batch: uint8 (H, W, C).
-        label: the text, as it is learned.
+        label: the text to learn.
         positions: float (len(label), 2): left and right of each character as shares of the width of
             ``image``; NaN if unknown. None if none is known.
     """
@@ -142,7 +142,7 @@ class DataRun:
     Attributes:
         image_format: what the images become.
         rules: which labels can be learned.
-        seed: of all random choices.
+        seed: of all that is random.
         cache_pixels: see ``conf/data/_base.yaml``.
         rendered: makes the datasets that are rendered from the corpus; the same at every call.
     """
@@ -171,7 +171,7 @@ class Source(ABC):
 
     @abstractmethod
     def prepare(self) -> None:
-        """Make the missing files. Runs in one process of each machine."""
+        """Make missing files on disk. Runs in one process of each machine."""
 
     @abstractmethod
     def open(self) -> list[Group]:

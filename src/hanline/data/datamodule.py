@@ -59,7 +59,7 @@ class TextImageData(pl.LightningDataModule):
         image: ``height``, ``width``, ``channels`` and ``keep_ratio`` of the recognizer's images.
         charset: the characters that labels may have.
         corpus: makes the texts to render. It is called only if a source renders.
-        synthesis: makes the dataset renderer. It is called only if a source renders.
+        synthesis: makes what renders. It is called only if a source renders.
 
     Raises:
         HanlineError: an argument is out of bounds.

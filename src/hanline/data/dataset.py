@@ -26,7 +26,7 @@ from hanline.data.labels import LabelRules
 from hanline.data.lmdb_store import LMDBStore, StoredSample
 from hanline.data.pixel_cache import CachedPixels, find_cached_pixels
 from hanline.errors import HanlineError
-from hanline.text.corpus import describe_counts
+from hanline.messages import describe_counts
 
 logger = logging.getLogger(__name__)
 _READ_AT_A_TIME = 1024
@@ -227,7 +227,7 @@ class LMDBDataset(Samples):
         return self.rules.judge(islice(store.labels(), used_samples(store, self.usage_ratio)))
 
     def _fingerprint(self, store: LMDBStore) -> dict[str, object]:
-        """Return all that decides which samples are kept, except for the dataset."""
+        """Return what decides, together with a dataset, which of its samples are kept."""
         return {**self.rules.fingerprint, "used": used_samples(store, self.usage_ratio)}
 
 

@@ -47,7 +47,7 @@ def cached_array(
     Args:
         store: the dataset.
         what: names the array, and the file.
-        fingerprint: all that decides the array, except for the dataset, in JSON's types.
+        fingerprint: all that decides the array apart from the dataset, in JSON's types.
         dtype: of the array's values.
         walk: makes the array, which has one dimension.
     """

@@ -1,4 +1,4 @@
-"""Decode image files to pixels: one gray or RGB picture of the recognizer's size."""
+"""Image files into pixels: whatever the file, one grey or RGB image of the recognizer's size."""
 
 import math
 import struct
@@ -16,8 +16,14 @@ from hanline.system.regular_files import read_regular
 
 # What Pillow's decoders raise for damaged files; RuntimeError is AVIF's.
 _DAMAGED = (
-    *(OSError, EOFError, RuntimeError, SyntaxError, ValueError),
-    *(MemoryError, OverflowError, struct.error),
+    OSError,
+    EOFError,
+    RuntimeError,
+    SyntaxError,
+    ValueError,
+    MemoryError,
+    OverflowError,
+    struct.error,
 )
 
 _ORIENTATION = ExifTags.Base.Orientation
@@ -58,12 +64,12 @@ class ImageFormat:
             raise HanlineError(f"image.channels is {self.channels}: it is 1 (grey) or 3 (RGB)")
 
     def bucket_width(self, aspect: float) -> int:
-        """Return the width of an image for the recognizer, by its ratio of width to height.
+        """Return the width at which an image of this ratio of width to height is recognized.
 
         Where it follows the image it is one of a few dozen, each a little wider than the one
         before, so that many lines have the same and share a batch without any padding: a line is
-        stretched by 2.5 % at most, a short one by 5. Lines narrower than two heights
-        are extended to them, lines wider than 64 are squeezed.
+        stretched by 2.5 % at most, a short one by 5. An image shorter than two heights is extended
+        to them, one longer than 64 is squeezed.
         """
         if self.width is not None:
             return self.width
@@ -81,7 +87,7 @@ _SHORTEST, _LONGEST, _STEP = 2, 64, 1.05
 
 
 def clamp_aspect(aspect: float) -> float:
-    """Return a ratio of width to height, clamped to those that images of free width keep."""
+    """Limit a ratio of width to height to those that images keep if widths follow them."""
     return min(max(aspect, _SHORTEST), _LONGEST)
 
 
@@ -89,7 +95,7 @@ def decode_image(file: Path | bytes) -> Image.Image:
     """Decode an image file, as a person would see it, into mode L or RGB.
 
     The first frame of an animation counts; EXIF's rotation is done; 16-bit grey loses its lower 8
-    bits; transparent pixels become white, or black below light text.
+    bits; transparent pixels become the paper: white, or black below light text.
 
     Raises:
         ImageError: it cannot be read, is not an image, or is a damaged or far too large one.
@@ -100,7 +106,7 @@ def decode_image(file: Path | bytes) -> Image.Image:
         return plain
     try:
         with warnings.catch_warnings():
-            # Pillow warns from 89 megapixels on and refuses from 179 on; reported below.
+            # Pillow warns from 89 megapixels on and raises from 179 on; only the error counts.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with open_raster(content) as image:
                 image.load()
@@ -134,7 +140,7 @@ def check_image(content: bytes) -> None:
 
 
 def _plain_png(content: bytes) -> Image.Image | None:
-    """Decode a plain PNG. Return None if it is not one, or damaged: Pillow has the message."""
+    """Decode a plain PNG; None if it is another file, or broken, so that Pillow reports why."""
     plain = _plain_parts(content)
     if plain is None:
         return None
@@ -179,7 +185,7 @@ _LAST_FILTER = 4
 
 
 def aspect_of(content: bytes) -> float:
-    """Return width / height of an image as it is displayed.
+    """Return the width of an image, as a person would see it, as a multiple of its height.
 
     Its pixels are not decoded.
 
@@ -235,7 +241,7 @@ def inner_width(size: tuple[int, int], image_format: ImageFormat, width: int) ->
 
 
 def _content(file: Path) -> bytes:
-    """Return the bytes of an image file.
+    """Read the bytes of an image file.
 
     Pillow is never given a path: it would map an uncompressed TIFF into memory, where a file that
     is cut short meanwhile ends the process, and scrambles it if its orientation tag says that it
@@ -267,7 +273,7 @@ def open_picture(image: Image.Image) -> Image.Image:
 
 
 def as_seen(image: Image.Image) -> Image.Image:
-    """Return an image of any mode as it is displayed, in mode L or RGB.
+    """Convert an image of any mode to L or RGB, as a person would see it.
 
     Raises:
         ImageError: it has no pixels, or numbers that are no shades of grey.
@@ -286,7 +292,7 @@ def as_seen(image: Image.Image) -> Image.Image:
 
 
 def _in_8_bits(image: Image.Image) -> Image.Image:
-    """Reduce gray of 16 or 32 bits or in floating point, whose values show its range."""
+    """Grey of 16 or 32 bits or in floating point, its range found from its values."""
     values = np.asarray(image, dtype=np.float64)
     low, high = values.min(), values.max()
     # NaN is not within any bounds.

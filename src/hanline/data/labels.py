@@ -28,7 +28,7 @@ class LabelRules:
     invalid: Literal["skip", "error"]
 
     def apply(self, label: str) -> str:
-        """Return the label as it is learned: in NFC, and in lower case if ``lowercase`` is set."""
+        """Return the label to learn: in NFC, and in lower case if ``lowercase`` is set."""
         label = unicodedata.normalize("NFC", label)
         return label.lower() if self.lowercase else label
 

@@ -146,8 +146,8 @@ def broken_pages(file: Path, meta: Meta) -> np.ndarray:
     """Walk through all pages that LMDB may follow, and return the numbers of the broken ones.
 
     Returns:
-        int64 (N,): sorted; 0 stands for the file's first pages, which do not fit the others. Empty
-        if every page is sound.
+        int64 (N,): sorted; 0 means the file's first pages, which do not fit the others. Empty
+        if every page is as LMDB expects it.
     """
     broken: set[int] = set()
     found = sum(len(entries.offsets) for entries in _walk(file, meta, broken))

@@ -39,7 +39,7 @@ Get = Callable[[bytes], bytes | None]
 
 
 class StoredSample(NamedTuple):
-    """One sample as it is stored.
+    """One stored sample.
 
     Attributes:
         image: the bytes of an image file.

@@ -97,5 +97,5 @@ class OnlineLines(Samples):
         return Sample(rendering.image, label, rendering.positions if known else None)
 
     def task(self, number: int) -> RenderTask:
-        """Return the rendering task of a number."""
+        """Return the sample rendered for a number."""
         return self.synthesis.task(self.texts.text(number), number)

@@ -11,10 +11,11 @@ from hanline import __version__
 from hanline.data.dataset_writer import DatasetWriter, NewSample, write_lock
 from hanline.data.lmdb_writer import LMDBWriter
 from hanline.data.shards import Shard, digest
+from hanline.messages import describe_counts
 from hanline.synthesis.dataset_renderer import DatasetRenderer
 from hanline.system.progress import progress
 from hanline.text.charset import Charset
-from hanline.text.corpus import Corpus, Texts, describe_counts
+from hanline.text.corpus import Corpus, Texts
 
 logger = logging.getLogger(__name__)
 

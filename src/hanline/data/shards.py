@@ -29,7 +29,7 @@ class Shard:
             number and their folder.
 
     Raises:
-        HanlineError: there is no such shard.
+        HanlineError: the shard does not exist.
     """
 
     number: int

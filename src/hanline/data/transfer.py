@@ -83,7 +83,7 @@ class PipedBatch:
 
 
 def _pack(batch: Any) -> PipedBatch | Batch | None:
-    """Pack a batch for the pipe, if it is small enough."""
+    """Collate samples that are a batch already."""
     if batch is None or batch.images.nbytes > _PIPED_BYTES:
         return cast(Batch | None, batch)
     pixels = batch.images.permute(0, 2, 3, 1).numpy()

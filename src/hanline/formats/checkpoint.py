@@ -4,6 +4,7 @@ This file writes them and reads them. A run's checkpoint is Lightning's, with a 
 recognizer that :func:`add_record` puts in.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +21,6 @@ from hanline.models.recognizer import Recognizer
 
 KEY = "hanline"
 _METRICS = "metrics"
-# What a run records beside its metrics in percent.
-_NO_PERCENTAGES = ("loss", "step")
 # The attribute of the LightningModule that is the recognizer.
 _PREFIX = "recognizer."
 # The file that a run writes beside its checkpoints, and its keys that say where weights come from.
@@ -62,7 +61,7 @@ def add_record(
 
     Args:
         checkpoint: Lightning's; its ``state_dict`` has the recognizer below ``recognizer.``.
-        recognizer: the trained one.
+        recognizer: the trained model.
         metrics: those of the last validation by name, with its ``step``; empty if there was none.
     """
     checkpoint[KEY] = record.write(recognizer) | {_METRICS: dict(metrics)}
@@ -117,13 +116,14 @@ def _history_of_run(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
 
 
 def _metrics(content: Mapping[str, Any], path: Path) -> dict[str, float]:
-    """Return the validation metrics of a run's checkpoint, in percent."""
+    """Return the validation metrics of a run's checkpoint by name, in the metrics' units."""
     metrics = recorded_metrics(content)
     if metrics:
         return {
             str(name): float(value)
             for name, value in metrics.items()
-            if isinstance(value, int | float) and name not in _NO_PERCENTAGES
+            # A loss that is not finite is no JSON.
+            if isinstance(value, int | float) and name != "step" and math.isfinite(value)
         }
     # Format 1 has them in the state of the callback that kept the file.
     states = content.get("callbacks")

@@ -17,6 +17,7 @@ import keyword
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any, ClassVar
 
 import yaml
@@ -29,6 +30,7 @@ from hanline.formats.base import Description, Format, ModelFile, write_all
 from hanline.formats.dtrb import describe, load_tensors
 from hanline.formats.torch_file import checked_tensors, load_weights_file, saved
 from hanline.models.recognizer import Recognizer
+from hanline.models.stage import Stage
 from hanline.text.charset import Charset
 
 # EasyOCR's own height; a file of it does not say. It pads to a multiple of the height, and its
@@ -114,7 +116,8 @@ class EasyOCR(Format):
             content = yaml.safe_load(config.read_text(encoding="utf-8"))
             return json.loads(content[_KEY]) if _KEY in content else None
         except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
-            raise HanlineError(f"{config} is damaged: {error}") from error
+            reason = " ".join(str(error).split())
+            raise HanlineError(f"{config} is damaged: {reason}") from error
 
 
 def network_characters(network: str) -> str:
@@ -200,8 +203,7 @@ def module_source(recognizer: Recognizer) -> str:
     for stage in stages.values():
         module = inspect.getmodule(type(stage))
         assert module is not None
-        if module.__name__ not in bodies:
-            bodies[module.__name__] = _without_imports(inspect.getsource(module), imports)
+        _add_bodies(module, bodies, imports)
     built = "\n".join(f"        self.{name} = {_construction(recognizer, name)}" for name in stages)
     image = recognizer.spec["image"]
     return _MODULE.format(
@@ -215,17 +217,36 @@ def module_source(recognizer: Recognizer) -> str:
     )
 
 
-def _without_imports(source: str, imports: dict[str, Any]) -> str:
-    """Return a module's source without its imports; add those of other packages to ``imports``."""
-    statements = ast.parse(source).body
-    for statement in statements:
-        if isinstance(statement, ast.Import) or (
-            isinstance(statement, ast.ImportFrom)
-            and not str(statement.module).startswith("hanline.")
-        ):
-            imports[ast.unparse(statement)] = None
-    rest = [s for s in statements if not isinstance(s, ast.Import | ast.ImportFrom)]
-    return "\n\n\n".join(str(ast.get_source_segment(source, statement)) for statement in rest)
+def _add_bodies(module: ModuleType, bodies: dict[str, str], imports: dict[str, Any]) -> None:
+    """Add a module's source without imports, after that of the modules that it needs.
+
+    Args:
+        module: a stage's, or one below ``hanline.models`` that a stage's imports.
+        bodies: by the modules' names.
+        imports: those of other packages are added.
+    """
+    if module.__name__ in bodies:
+        return
+    source = inspect.getsource(module)
+    rest = []
+    for statement in ast.parse(source).body:
+        needed = str(statement.module) if isinstance(statement, ast.ImportFrom) else ""
+        if needed.startswith("hanline.models.") and needed != Stage.__module__:
+            _add_bodies(importlib.import_module(needed), bodies, imports)
+        elif isinstance(statement, ast.Import | ast.ImportFrom):
+            if not needed.startswith("hanline."):
+                imports[ast.unparse(statement)] = None
+        else:
+            rest.append(_with_decorators(source, statement))
+    bodies[module.__name__] = "\n\n\n".join(rest)
+
+
+def _with_decorators(source: str, statement: ast.stmt) -> str:
+    first = min(
+        (decorator.lineno for decorator in getattr(statement, "decorator_list", [])),
+        default=statement.lineno,
+    )
+    return "\n".join(source.splitlines()[first - 1 : statement.end_lineno])
 
 
 def _construction(recognizer: Recognizer, stage: str) -> str:

@@ -1,4 +1,4 @@
-"""The model card: what an exported model is, for those who get nothing but the files."""
+"""Write model cards, which describe exported models to those who have only the files."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,7 +6,11 @@ from typing import Any
 import yaml
 
 from hanline import __version__
+from hanline.metrics.registry import metrics
 from hanline.models.stage import STAGES
+
+# Metrics of format 1 that have other names now.
+_RENAMED_METRICS = {"norm_ed": "edit_similarity"}
 
 
 def model_card(
@@ -23,7 +27,7 @@ def model_card(
         what: the format of the files.
         spec: :attr:`hanline.models.recognizer.Recognizer.spec`.
         history: see :class:`hanline.formats.base.ModelFile`.
-        notes: what else is to be known of these files, a paragraph each.
+        notes: more facts on these files, a paragraph each.
     """
     image = spec["image"]
     colors = "grey" if image["channels"] == 1 else "RGB"
@@ -35,7 +39,7 @@ def model_card(
         fit = "stretched to that size"
     stages = {stage: dict(spec[stage]) for stage in STAGES}
     # Files of format 1 call them figures.
-    metrics = history.get("metrics") or history.get("figures") or {}
+    measured = history.get("metrics") or history.get("figures") or {}
     lines = [
         f"# {name}",
         "",
@@ -49,9 +53,9 @@ def model_card(
         f"| longest text | {spec['max_label_length']} characters |",
         f"| trained by | {_origin(history)} |",
         f"| steps | {history.get('steps', 'unknown')} |",
-        *(f"| validation {key} | {value:.2f} % |" for key, value in metrics.items()),
+        *(f"| validation {key} | {_metric_text(key, value)} |" for key, value in measured.items()),
     ]
-    if not metrics:
+    if not measured:
         lines.append("| validation metrics | unknown |")
     for note in notes:
         lines += ["", note]
@@ -64,6 +68,14 @@ def model_card(
     characters = spec["charset"]
     lines += [f"    {characters[start : start + 60]}" for start in range(0, len(characters), 60)]
     return "\n".join(lines) + "\n"
+
+
+def _metric_text(key: str, value: float) -> str:
+    """Render a metric's value in its unit; the key may have a remark after a comma."""
+    name = key.partition(",")[0]
+    metric = metrics().get(_RENAMED_METRICS.get(name, name))
+    # The metric may be of a package that is not installed here.
+    return metric.text(value) if metric else f"{value:g}"
 
 
 def architecture(spec: Mapping[str, Any]) -> str:

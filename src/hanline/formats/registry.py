@@ -67,7 +67,7 @@ def format_of(path: Path) -> Format:
     If none matches, the format with the file's suffix is returned: its ``load`` raises the error.
 
     Raises:
-        HanlineError: there is no such file, or no format of this suffix either.
+        HanlineError: the file does not exist, or no format of this suffix either.
     """
     if not path.is_file():
         raise HanlineError(f"{path}: expected a model's file, but there is none")

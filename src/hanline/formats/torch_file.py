@@ -14,8 +14,16 @@ from torch import Tensor
 from hanline.errors import HanlineError
 
 _WEIGHTS = (
-    *(torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.bool),
-    *(torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
+    torch.float16,
+    torch.bfloat16,
+    torch.float32,
+    torch.float64,
+    torch.bool,
+    torch.uint8,
+    torch.int8,
+    torch.int16,
+    torch.int32,
+    torch.int64,
 )
 
 
@@ -108,7 +116,7 @@ def _check_archive(path: Path) -> None:
             unpacked = sum(entry.file_size for entry in archive.infolist())
             broken = None if unpacked > path.stat().st_size else archive.testzip()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-        return  # Older files are not archives, and damaged ones will not load.
+        return  # Older files are no archives, and damaged ones will not load.
     if unpacked > path.stat().st_size:
         raise HanlineError(
             f"{path} is refused: it has {path.stat().st_size:,} bytes and would unpack to "

@@ -40,7 +40,7 @@ def straightened(image: Image.Image) -> Image.Image | None:
     rows, columns = np.nonzero(edges)
     if rows.size < 20:
         return None
-    # A few thousand of them are enough; fewer are enough for the coarse search.
+    # A few thousand of them give the same angle as all; the coarse search needs fewer.
     some = slice(None, None, -(-rows.size // _EDGES))
     rows, columns = rows[some], columns[some]
     weights = edges[rows, columns].astype(np.float64)
@@ -69,7 +69,7 @@ def _thumbnail(image: Image.Image) -> Image.Image:
 
 
 def _edges(pixels: np.ndarray) -> np.ndarray:
-    """Return how steep each pixel is, with small values removed."""
+    """How steep each pixel is, without the hardly steep ones."""
     edges = np.zeros_like(pixels)
     edges[1:-1, 1:-1] = np.abs(pixels[2:, 1:-1] - pixels[:-2, 1:-1]) + np.abs(
         pixels[1:-1, 2:] - pixels[1:-1, :-2]
@@ -87,7 +87,7 @@ def _best_angle(x: np.ndarray, y: np.ndarray, weights: np.ndarray, angles: np.nd
 def _profile(
     x: np.ndarray, y: np.ndarray, weights: np.ndarray, angle: float
 ) -> tuple[np.ndarray, int]:
-    """Count the edges in each row of the turned image; return them and the first row's offset."""
+    """Count the edges in each row of the turned image; also return the first row's offset."""
     radians = math.radians(angle)
     cos, sin = np.float32(math.cos(radians)), np.float32(math.sin(radians))
     turned = y * cos - x * sin
@@ -99,7 +99,7 @@ def _profile(
 
 def _cut(image: Image.Image, angle: float, top: float, bottom: float) -> Image.Image:
     """Return the rows ``top`` to ``bottom``, from the middle, of the image turned by ``angle``."""
-    # A line that takes few pixels is enlarged as it is turned, not afterwards.
+    # A line that takes few pixels is enlarged while it is turned, not afterwards.
     zoom = max(1.0, _LOOKED_AT / (bottom - top))
     radians = math.radians(angle)
     cos, sin = math.cos(radians), math.sin(radians)
@@ -108,8 +108,12 @@ def _cut(image: Image.Image, angle: float, top: float, bottom: float) -> Image.I
     # For each pixel of the result, where it lies in the image.
     left = -width / 2
     matrix = (
-        *(cos / zoom, -sin / zoom, cos * left - sin * top + image.width / 2),
-        *(sin / zoom, cos / zoom, sin * left + cos * top + image.height / 2),
+        cos / zoom,
+        -sin / zoom,
+        cos * left - sin * top + image.width / 2,
+        sin / zoom,
+        cos / zoom,
+        sin * left + cos * top + image.height / 2,
     )
     # What comes in from outside goes on as the edge of the image is.
     pad = math.ceil(abs(sin) * image.width / 2 + max(abs(top), abs(bottom))) + 2

@@ -31,8 +31,25 @@ logger = logging.getLogger(__name__)
 SUFFIXES = frozenset(
     f".{name}"
     for name in (
-        *("apng", "avif", "bmp", "dib", "gif", "j2k", "jfif", "jp2", "jpe", "jpeg", "jpg"),
-        *("pbm", "pgm", "png", "pnm", "ppm", "tif", "tiff", "webp"),
+        "apng",
+        "avif",
+        "bmp",
+        "dib",
+        "gif",
+        "j2k",
+        "jfif",
+        "jp2",
+        "jpe",
+        "jpeg",
+        "jpg",
+        "pbm",
+        "pgm",
+        "png",
+        "pnm",
+        "ppm",
+        "tif",
+        "tiff",
+        "webp",
     )
 )
 
@@ -69,7 +86,7 @@ class Reader:
         device: ``auto`` takes a GPU if there is one; else a device of torch, such as ``cuda:1``.
         batch_size: images at a time.
         precision: ``32-true``; ``bf16-mixed``, which is faster where the hardware multiplies in
-            bfloat16 and sometimes reads uncertain characters differently; ``int8``, which is
+            bfloat16 and now and then reads borderline characters differently; ``int8``, which is
             faster still on a processor, for files that were exported with
             ``format.int8=true``; ``auto`` takes the fastest that is possible. ONNX models have
             their own.
@@ -77,8 +94,8 @@ class Reader:
             confidence, turned level and cut to their text.
 
     Raises:
-        HanlineError: the file cannot be opened, there is no such device, or no batch of that size;
-            or it cannot be read with in 8 bits.
+        HanlineError: the file cannot be opened, the device does not exist, the batch size is not
+            positive, or the recognizer cannot read in 8 bits.
     """
 
     def __init__(
@@ -169,7 +186,7 @@ class Reader:
             pool.shutdown(cancel_futures=True)
 
     def batches(self, images: Iterable[Picture]) -> Iterator[torch.Tensor]:
-        """Yield images as the recognizer takes them, uint8 (B, C, H, W), one width per batch."""
+        """Yield the pixels of images, uint8 (B, C, H, W), images of one width together."""
         of_width = _by_width(
             (0, line.pixels) for line in self._decode(list(images)) if isinstance(line, _Line)
         )
@@ -204,7 +221,7 @@ class Reader:
         return readings
 
     def _straightened(self, line: "_Line | ImageError") -> np.ndarray | None:
-        """Return the pixels of a line turned level; None if it is level, or not an image."""
+        """Return the pixels of a line turned level; None if it is level already, or no image."""
         if isinstance(line, ImageError):
             return None
         try:
@@ -263,11 +280,11 @@ class _Line:
     picture: Picture
 
 
-# A thread decodes at most this many images at a time.
+# The most images that a thread decodes at a time.
 _PIECE = 32
-# A line with less confidence per character is deskewed and read again.
+# A line with less confidence per character is read again, turned level.
 _UNSURE = 0.93
-# Widths up to this multiple of the narrowest one are similar.
+# Widths up to this multiple of the narrowest one share a batch.
 _LIKE = 1.25
 
 
@@ -324,7 +341,7 @@ def image_files(place: Path) -> list[Path]:
     """Return the image files of a folder and all below it, in natural order; or the one file.
 
     Raises:
-        HanlineError: there is no such folder, or no image in it.
+        HanlineError: the folder does not exist, or no image in it.
     """
     if place.is_file():
         return [place]
@@ -342,7 +359,7 @@ def image_files(place: Path) -> list[Path]:
 
 
 def natural_key(name: str) -> tuple[list[tuple[int, int | str]], str]:
-    """Return a key that sorts numbers in names as numbers, and ignores case."""
+    """Return a key that sorts numbers in names as numbers, and letters regardless of case."""
     parts = re.split(r"([0-9]+)", name.casefold())
     return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts], name
 

@@ -73,7 +73,7 @@ class ReadingsWriter:
         """Write a reading.
 
         Args:
-            path: the image's, as it is shown.
+            path: the image's, for display.
             reading: what was read in it.
 
         Raises:

@@ -9,7 +9,7 @@ Some users of a recognizer ask more of a stage than ``forward``:
   convolutions and linear layers;
 * ``forward`` must not depend on a module outside the stage, and must read no global state: the
   export to ONNX and reading in 8 bits trace it;
-* if the stage should be exported to EasyOCR, its module may import torch, the standard library and
+* if the stage is to be exported to EasyOCR, its module may import torch, the standard library and
   ``hanline.models`` only.
 """
 
@@ -35,9 +35,9 @@ class Stage(nn.Module):
     for                 a stage must
     ==================  ==========================================================================
     ``format=onnx``     have a ``forward`` that ``torch.export`` can trace
-    ``format=easyocr``  be in a module that imports nothing of Hanline but ``Stage`` and
-                        ``HanlineError``; a prediction must decode CTC with class 0 as the blank,
-                        and have a ``score_layer``
+    ``format=easyocr``  be in a module that imports nothing of Hanline but ``HanlineError`` and
+                        what is in ``hanline.models``; a prediction must decode CTC with class 0 as
+                        the blank, and have a ``score_layer``
     ``precision=int8``  as a transformation have no parameters; as a feature extraction have a
                         ``forward`` that ``torch.fx`` can trace, which uses weights only through
                         modules, and pads convolutions by numbers of zeros; as a prediction have a

@@ -16,7 +16,7 @@ def quantize_weights(model: Any) -> Any:
     """Return an ``onnx.ModelProto`` whose matrices are 8-bit integers, one scale per column.
 
     Args:
-        model: an ``onnx.ModelProto``; it is not changed.
+        model: an ``onnx.ModelProto``; it is left unchanged.
     """
     root = logging.getLogger()
     level = root.level

@@ -27,14 +27,14 @@ from hanline.models.stage import Stage
 Ranges = Mapping[str, tuple[float, float]]
 """The least and the most of each tensor that is kept in 8 bits, by name."""
 
-_CANNOT = "this recognizer cannot be read with in 8 bits"
+_CANNOT = "this recognizer cannot read in 8 bits"
 _HEAD = "prediction"
 # The largest of int8, and the largest of which two products with uint8 fit into 16 bits.
 _LARGEST_WEIGHTS = (127, 64)
 
 
 def unsupported_reason(recognizer: Recognizer) -> str | None:
-    """Return why a recognizer cannot be read with in 8 bits, or None."""
+    """Return why a recognizer cannot read in 8 bits, or None."""
     if recognizer.prediction.score_layer is None:
         return "its prediction has no single layer that gives the scores"
     if any(True for _ in recognizer.transformation.parameters()):
@@ -68,7 +68,7 @@ def unavailable_reason(model: object, device: torch.device) -> str | None:
 def has_fast_int8() -> bool:
     """Return whether 8-bit numbers are the fastest to read in on this processor.
 
-    On x86 they are, with VNNI or without: ``python benchmarks/reading.py --models
+    On x86 they are, with VNNI or without: ``python benchmarks/reading_speed.py --models
     none_vgg_bilstm_ctc`` on one core of an AMD Zen 3, which has AVX2 alone, gave 15.0 images a
     second in float32 and 27.6 in 8 bits, and 4.9 and 15.7 with ``ONEDNN_MAX_CPU_ISA=SSE41``, with
     other work beside it. On ARM it has not been measured, so 8 bits are taken there only where
@@ -96,7 +96,7 @@ def largest_weight() -> int | None:
 
 @torch.no_grad()
 def calibrate(recognizer: Recognizer, batches: Iterable[Tensor]) -> dict[str, tuple[float, float]]:
-    """Measure the bounds between which a recognizer's features are kept, on some images.
+    """Return the bounds of a recognizer's features, from those on some images.
 
     Args:
         recognizer: ready to read, on the CPU.
@@ -124,7 +124,7 @@ def quantize(recognizer: Recognizer) -> Recognizer:
 
     Args:
         recognizer: ready to read, on the CPU, with the ``ranges`` of :func:`calibrate`; it is
-            not changed.
+            left unchanged.
 
     Raises:
         HanlineError: the ranges are not those of this recognizer.
@@ -169,11 +169,11 @@ class _Scale:
 
 @dataclass(frozen=True)
 class _Group:
-    """A convolution and the operations that are fused into it.
+    """A convolution and the operations fused into it.
 
     Attributes:
         convolution: its node.
-        norm: the norm that is folded into it.
+        norm: the normalization folded into it.
         addend: the node whose value is added to what it gives.
         relu: whether negative numbers become 0 at last.
         output: the node whose value all of this gives.
@@ -187,12 +187,12 @@ class _Group:
 
 
 class _Plan:
-    """The order of all operations, and the values that are kept in 8 bits."""
+    """The operations in their order, and which values are kept in 8 bits."""
 
     def __init__(self, features: nn.Module) -> None:
         try:
             self.traced = fx.symbolic_trace(features.eval())
-        except Exception as error:  # whatever a forward pass does with fx's proxies of tensors
+        except Exception as error:  # whatever a forward pass does with stand-ins for tensors
             raise HanlineError(f"{_CANNOT}: torch.fx cannot trace its features: {error}") from error
         self.modules = dict(self.traced.named_modules())
         self.nodes = list(self.traced.graph.nodes)
@@ -210,7 +210,7 @@ class _Plan:
             if self._is(node, nn.Conv2d):
                 group = self._group(node, taken)
                 self.groups[group.output] = group
-        # A node inside a group is computed at the group's output.
+        # The nodes inside a group are run at the place of its output.
         self.within: dict[fx.Node, fx.Node] = {}
         for group in self.groups.values():
             node = group.convolution
@@ -237,7 +237,7 @@ class _Plan:
         return isinstance(self.module(node), kinds)
 
     def _group(self, convolution: fx.Node, taken: set[fx.Node]) -> _Group:
-        """Return the convolution with its followers, while nothing else uses the values between."""
+        """Return the convolution and what follows it, if nothing else needs the values between."""
         norm, addend, relu, last = None, None, False, convolution
         following = _only_user(last)
         if following and self._is(following, nn.BatchNorm2d):
@@ -337,14 +337,19 @@ def _pooling(module: nn.MaxPool2d) -> Callable[[Tensor], Tensor]:
 def _convolution(
     group: _Group, plan: _Plan, scales: Mapping[fx.Node, _Scale]
 ) -> Callable[..., Tensor]:
-    """Return a group's operation: image (B, C, H, W) and addend → the same, as uint8."""
+    """Run a group: an image (B, C, H, W) and its addend → the same, as uint8."""
     module = cast(nn.Conv2d, plan.module(group.convolution))
     weight, bias = module.weight, module.bias
     norm = group.norm
     if norm is not None:
         weight, bias = fuse_conv_bn_weights(
-            *(weight, bias, cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)),
-            *(norm.eps, norm.weight, norm.bias),
+            weight,
+            bias,
+            cast(Tensor, norm.running_mean),
+            cast(Tensor, norm.running_var),
+            norm.eps,
+            norm.weight,
+            norm.bias,
         )
     (source,) = group.convolution.all_input_nodes
     before, after = scales[source], scales.get(group.output)
@@ -365,7 +370,7 @@ def _convolution(
         first = (image, before.step, before.zero, packed, steps, zeros)
         if not added:
             return torch.ops.onednn.qconv2d_pointwise(*first, bias, *place, *given, relu, [], "")
-        # A full-precision result takes a full-precision addend, whose memory is overwritten.
+        # To a sum in full precision, only an addend in full precision is added, in its own memory.
         scale = (added.step, added.zero) if after else (1.0, 0)
         (addend,) = addends if after else map(added.read, addends)
         addend = addend.clone() if copied and after else addend
@@ -389,9 +394,19 @@ class _EightBitLinear(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         scores: Tensor = torch.ops.onednn.qlinear_pointwise(
-            *(self.scale.write(values), self.scale.step, self.scale.zero),
-            *(self.packed, self.steps, self.zeros, self.bias),
-            *(1.0, 0, torch.float32, "none", [], ""),
+            self.scale.write(values),
+            self.scale.step,
+            self.scale.zero,
+            self.packed,
+            self.steps,
+            self.zeros,
+            self.bias,
+            1.0,
+            0,
+            torch.float32,
+            "none",
+            [],
+            "",
         )
         return scores
 

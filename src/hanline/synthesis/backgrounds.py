@@ -1,4 +1,4 @@
-"""Backgrounds of a text, generated in gray."""
+"""Render backgrounds of text in grey, without image files."""
 
 import math
 import random

@@ -1,4 +1,4 @@
-"""Letters on a line: the position of each, and their ink."""
+"""Lay out letters on a line: their places and their ink."""
 
 import math
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ CAPITAL_HEIGHT = 0.72
 A line is at least as high: so a hyphen, a comma and a quotation mark keep their size and place.
 """
 _INK = 64
-"""Of 255. A lighter pixel is the soft edge of a letter, less than half a pixel wide."""
+"""Of 255. Lighter ink is the soft edge of a letter, less than half a pixel wide."""
 _IS_INK = [255 * (shade >= _INK) for shade in range(256)]
 
 
@@ -29,7 +29,7 @@ class TextLayout:
 
     Attributes:
         font, size: the font, and pixels per em.
-        pieces: the parts that are rendered at once, each with the x at which it starts.
+        pieces: the strings rendered in one call, each with the x at which it starts.
         numbers: which of the pieces that were laid out each one is: spaces are left out.
         left, top, right, bottom: a box around all ink, all letter widths and the line's own height.
     """

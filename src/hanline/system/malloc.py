@@ -12,8 +12,8 @@ _NEVER, _THRESHOLDS = -1, (1 << 30, 32 << 20)
 def keep_freed_memory() -> bool:
     """Have the process keep the memory that a batch frees, for the next batch.
 
-    glibc gives large blocks back to the system as soon as they are freed. Every batch would get new
-    pages for its activations, and a page's first touch costs more than the computation on it.
+    glibc gives large blocks back to the system as soon as they are freed. Every batch would get its
+    activations again, page by page, and a page's first touch costs more than the computation on it.
     Only glibc is known to do so; with others, and on other systems, nothing changes.
 
     Returns:

@@ -1,4 +1,4 @@
-"""How long work shows itself: a bar on a terminal, plain lines in a log."""
+"""Show progress: a bar on a terminal, plain lines in a log."""
 
 import logging
 import time
@@ -20,7 +20,7 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 class Advance(Protocol):
-    """Report that some more of the work is done."""
+    """A function that counts items as done."""
 
     def __call__(self, count: int = 1, /) -> None: ...
 

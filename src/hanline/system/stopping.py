@@ -1,4 +1,4 @@
-"""Stopping by a signal, as Ctrl-C does it."""
+"""Stop on a signal as on Ctrl-C."""
 
 import signal
 import sys

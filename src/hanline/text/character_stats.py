@@ -1,4 +1,4 @@
-"""Kinds of characters, to see which of them are rendered too seldom or misread too often."""
+"""Kinds of characters, to find those rendered too seldom or misread too often."""
 
 import unicodedata
 from collections import Counter

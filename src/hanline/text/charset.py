@@ -57,23 +57,26 @@ class Charset:
 
 
 def named_charset(name: str) -> Charset:
-    """Return a charset that comes with Hanline, such as ``korean``.
+    """Load a charset that comes with Hanline, such as ``korean``.
 
     Raises:
         HanlineError: there is none of that name; the message lists those there are.
     """
-    path = _NAMED / f"{name}.txt"
-    if not path.is_file():
-        names = ", ".join(sorted(p.stem for p in _NAMED.glob("*.txt")))
+    if name not in charset_names():
         raise HanlineError(
-            f"there is no charset named {name!r}; there are: {names}. "
+            f"there is no charset named {name!r}; there are: {', '.join(charset_names())}. "
             "For one of your own: charset=file charset.path=PATH"
         )
-    return charset_file(path)
+    return charset_file(_NAMED / f"{name}.txt")
+
+
+def charset_names() -> list[str]:
+    """Return the names of the charsets that come with Hanline, sorted."""
+    return sorted(path.stem for path in _NAMED.glob("*.txt"))
 
 
 def charset_file(path: str | Path) -> Charset:
-    """Read a charset from a UTF-8 text file: all its characters but line ends, in their order.
+    """Read a charset from a UTF-8 file: every character but line ends counts, in the file's order.
 
     Raises:
         HanlineError: the file cannot be read, or its characters make no charset.

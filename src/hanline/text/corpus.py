@@ -8,6 +8,7 @@ from importlib import resources
 from pathlib import Path
 
 from hanline.errors import HanlineError
+from hanline.messages import describe_counts
 from hanline.text.crawled import FOLDER_VARIABLE, headlines_file
 from hanline.text.normalization import normalize
 
@@ -40,7 +41,7 @@ class Corpus:
     """Headlines, cut into the words or runs of words that are drawn.
 
     Args:
-        files: text files of headlines, one a line; a folder stands for its ``*.txt``, and
+        files: text files of headlines, one a line; a folder means its ``*.txt``, and
             ``embedded`` for the headlines that come with Hanline.
         validation_files: headlines for validation. Without any, ``validation_share`` of the
             headlines of ``files`` is kept apart for it.
@@ -203,7 +204,7 @@ class Corpus:
             return texts[:count]
         drawn: list[str] = []
         while len(drawn) < count:
-            # In each round the runs are cut differently, so that texts have other neighbors.
+            # Each time round the runs are cut again, so that a text has other words beside it.
             again = texts if self.max_words == 1 else list(self._runs(lines, rng))
             drawn += rng.sample(again, min(len(again), count - len(drawn)))
         return drawn
@@ -220,7 +221,7 @@ class Corpus:
 
 
 def read_headlines(files: Sequence[str]) -> Iterator[str]:
-    """Read headlines, one a line, normalized; empty lines are passed over.
+    """Read headlines, one a line, normalized; empty lines are skipped.
 
     Args:
         files: text files (UTF-8, with or without BOM), folders of ``*.txt``, or ``embedded``.
@@ -253,8 +254,7 @@ def _text_files(name: str) -> list[Path]:
         if not headlines_file().is_file():
             raise HanlineError(
                 f"corpus.files=crawled: expected crawled headlines in {headlines_file()}. Run the "
-                f"crawler (docs/guides/crawl.md), or set {FOLDER_VARIABLE} to the folder that it "
-                "writes."
+                f"crawler (docs/guides/crawl.md), or set {FOLDER_VARIABLE} to its output folder."
             )
         return [headlines_file()]
     path = Path(name)
@@ -264,9 +264,3 @@ def _text_files(name: str) -> list[Path]:
     if not found:
         raise HanlineError(f"the corpus folder {path} holds no .txt file")
     return found
-
-
-def describe_counts(counts: Counter[str]) -> str:
-    """Return counts by reason, the largest first, as one line."""
-    parts = [f"{reason}: {count}" for reason, count in counts.most_common() if count]
-    return ", ".join(parts) or "nothing"

@@ -1,4 +1,4 @@
-"""One form for every text: for training, crawling and comparing."""
+"""Normalize texts for training, crawling and comparison to one form."""
 
 import re
 import unicodedata

@@ -13,7 +13,7 @@ KINDS = ("corpus", "random", "numbers", "latin")
 class TextGenerator:
     """A text for every number, the same for the same seed.
 
-    A corpus has some syllables thousands of times and most of them never; a recognizer that is to
+    A corpus has some syllables thousands of times and most of them never; a recognizer that must
     read names must have seen all. So some of the words are made up.
 
     Args:
@@ -155,13 +155,52 @@ class TextGenerator:
 _SMALL = "eeeeetttaaaooiiinnnsssrrrhhlldduccmmffppggwwyybbvvkkxjqz"
 _CAPITALS = "ABCDEFGHIJKLMNOPQRSTUVWXYZAAEEIIOSTNCPMKLGD"
 _UNITS = (
-    *("", "", "", "", "%", "%", "억", "조", "원", "만", "명", "배", "년", "월", "일", "시"),
-    *("대", "위", "호", "개", "km", "kg", "㎡", "℃", "%p", "달러", "P", "호선", "세", "차"),
-    *("m", "G", "GB"),
+    "",
+    "",
+    "",
+    "",
+    "%",
+    "%",
+    "억",
+    "조",
+    "원",
+    "만",
+    "명",
+    "배",
+    "년",
+    "월",
+    "일",
+    "시",
+    "대",
+    "위",
+    "호",
+    "개",
+    "km",
+    "kg",
+    "㎡",
+    "℃",
+    "%p",
+    "달러",
+    "P",
+    "호선",
+    "세",
+    "차",
+    "m",
+    "G",
+    "GB",
 )
 _PAIRS = (
-    *(("'", "'"), ('"', '"'), ("“", "”"), ("‘", "’"), ("(", ")"), ("[", "]"), ("<", ">")),
-    *(("《", "》"), ("「", "」"), ("『", "』"), ("〈", "〉")),
+    ("'", "'"),
+    ('"', '"'),
+    ("“", "”"),
+    ("‘", "’"),
+    ("(", ")"),
+    ("[", "]"),
+    ("<", ">"),
+    ("《", "》"),
+    ("「", "」"),
+    ("『", "』"),
+    ("〈", "〉"),
 )
 _BETWEEN = tuple("·,.…?!:/-~%&→ㆍ↑↓;|")
 

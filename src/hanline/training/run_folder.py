@@ -11,7 +11,7 @@ from hanline.errors import HanlineError
 
 logger = logging.getLogger(__name__)
 LOCK = ".lock"
-# A run writes these, and another run in its folder replaces them.
+# The files of a run, which another run in its folder writes again.
 _WRITTEN = ("*.ckpt", "*.ckpt.partial", "log_train.txt", "events.out.tfevents.*")
 # Data workers of a run that was killed end a moment after it, and hold its lock until then.
 _PATIENCE = 5.0

@@ -14,20 +14,27 @@ from pathlib import Path
 from typing import NoReturn
 
 from hanline.errors import HanlineError
-from hanline.text.charset import named_charset
+from hanline.text.charset import charset_names, named_charset
 
 CHARACTERS_36 = "0123456789abcdefghijklmnopqrstuvwxyz"
-NAMED = ("dtrb_36", "dtrb_94", "easyocr_korean_g2", "korean")
 # The sets of test.py --benchmark_all_eval, below --eval_data.
 BENCHMARKS = (
-    *("IIIT5k_3000", "SVT", "IC03_860", "IC03_867", "IC13_857"),
-    *("IC13_1015", "IC15_1811", "IC15_2077", "SVTP", "CUTE80"),
+    "IIIT5k_3000",
+    "SVT",
+    "IC03_860",
+    "IC03_867",
+    "IC13_857",
+    "IC13_1015",
+    "IC15_1811",
+    "IC15_2077",
+    "SVTP",
+    "CUTE80",
 )
 
 
 @dataclass
 class Translation:
-    """The commands to run instead, in order, with notes.
+    """The commands to run instead, in order, and notes on them.
 
     Attributes:
         files: texts to write first, by path.
@@ -100,8 +107,14 @@ def _train_parser(script: str) -> argparse.ArgumentParser:
     for name in ("exp_name", "train_data", "valid_data"):
         parser.add_argument(f"--{name}", required=name != "exp_name")
     for name, default in (
-        *(("manualSeed", 1111), ("num_iter", 300000), ("valInterval", 2000)),
-        *(("lr", 1.0), ("beta1", 0.9), ("rho", 0.95), ("eps", 1e-8), ("grad_clip", 5.0)),
+        ("manualSeed", 1111),
+        ("num_iter", 300000),
+        ("valInterval", 2000),
+        ("lr", 1.0),
+        ("beta1", 0.9),
+        ("rho", 0.95),
+        ("eps", 1e-8),
+        ("grad_clip", 5.0),
     ):
         parser.add_argument(f"--{name}", type=type(default), default=default)
     parser.add_argument("--saved_model", default="")
@@ -140,7 +153,7 @@ def _pack_parser(script: str) -> argparse.ArgumentParser:
 
 
 def _architecture_parser(script: str) -> argparse.ArgumentParser:
-    """Add the options that training, testing and the demo share."""
+    """Build the parser of the options that training, testing and the demo share."""
     parser = _Parser(prog=script)
     for name, choices in (
         ("Transformation", ("None", "TPS")),
@@ -150,9 +163,15 @@ def _architecture_parser(script: str) -> argparse.ArgumentParser:
     ):
         parser.add_argument(f"--{name}", required=True, choices=choices)
     for name, default in (
-        *(("workers", 4), ("batch_size", 192), ("batch_max_length", 25), ("imgH", 32)),
-        *(("imgW", 100), ("num_fiducial", 20), ("input_channel", 1)),
-        *(("output_channel", 512), ("hidden_size", 256)),
+        ("workers", 4),
+        ("batch_size", 192),
+        ("batch_max_length", 25),
+        ("imgH", 32),
+        ("imgW", 100),
+        ("num_fiducial", 20),
+        ("input_channel", 1),
+        ("output_channel", 512),
+        ("hidden_size", 256),
     ):
         parser.add_argument(f"--{name}", type=int, default=default)
     for name in ("rgb", "sensitive", "PAD"):
@@ -195,8 +214,8 @@ def _train(given: argparse.Namespace, translation: Translation) -> None:
         if not given.FT:
             translation.notes.append(
                 "--saved_model without --FT: DTRB demands that every tensor fits; Hanline loads "
-                "what fits and lists the rest. A run of Hanline goes on, with the state of its "
-                "optimizer, with hanline train resume=…/last.ckpt"
+                "what fits and lists the rest. A run of Hanline goes on, with the "
+                "optimizer's state, with hanline train resume=…/last.ckpt"
             )
     elif given.FT:
         translation.notes.append("--FT is not needed: there is no --saved_model to tune")
@@ -237,8 +256,11 @@ def _demo(given: argparse.Namespace, translation: Translation) -> None:
     checkpoint = _imported(given, translation)
     translation.commands.append(
         [
-            *("hanline", "predict", f"input={given.image_folder}"),
-            *(f"checkpoint={checkpoint}", f"batch_size={given.batch_size}"),
+            "hanline",
+            "predict",
+            f"input={given.image_folder}",
+            f"checkpoint={checkpoint}",
+            f"batch_size={given.batch_size}",
         ]
     )
     translation.notes.append(
@@ -301,7 +323,7 @@ def _imported(given: argparse.Namespace, translation: Translation) -> str:
     translation.commands.append(command)
     translation.notes.append(
         "--output_channel, --hidden_size, --num_fiducial, --rgb and --input_channel are not "
-        "needed: the tensors have them"
+        "needed: the tensors show them"
     )
     return str(checkpoint)
 
@@ -322,7 +344,7 @@ def _preset(given: argparse.Namespace) -> str:
 def _charset(given: argparse.Namespace, translation: Translation) -> list[str]:
     # DTRB's --sensitive overrules --character.
     characters = named_charset("dtrb_94").characters if given.sensitive else given.character
-    for name in NAMED:
+    for name in charset_names():
         if named_charset(name).characters == characters:
             return [f"charset={name}"]
     path = Path("characters.txt")

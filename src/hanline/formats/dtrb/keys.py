@@ -58,12 +58,24 @@ _BEGINNINGS = {
 _RESNET_BEGINNINGS = _BEGINNINGS | {
     f"FeatureExtraction.ConvNet.{theirs}": f"feature_extraction.layers.{ours}"
     for theirs, ours in (
-        *(("conv0_1", "0.0"), ("bn0_1", "0.1"), ("conv0_2", "1.0"), ("bn0_2", "1.1")),
-        *(("layer1", "3"), ("conv1", "3.1.0"), ("bn1", "3.1.1")),
-        *(("layer2", "5"), ("conv2", "5.2.0"), ("bn2", "5.2.1")),
-        *(("layer3", "7"), ("conv3", "7.5.0"), ("bn3", "7.5.1")),
-        *(("layer4", "8"), ("conv4_1", "8.3.0"), ("bn4_1", "8.3.1")),
-        *(("conv4_2", "8.4.0"), ("bn4_2", "8.4.1")),
+        ("conv0_1", "0.0"),
+        ("bn0_1", "0.1"),
+        ("conv0_2", "1.0"),
+        ("bn0_2", "1.1"),
+        ("layer1", "3"),
+        ("conv1", "3.1.0"),
+        ("bn1", "3.1.1"),
+        ("layer2", "5"),
+        ("conv2", "5.2.0"),
+        ("bn2", "5.2.1"),
+        ("layer3", "7"),
+        ("conv3", "7.5.0"),
+        ("bn3", "7.5.1"),
+        ("layer4", "8"),
+        ("conv4_1", "8.3.0"),
+        ("bn4_1", "8.3.1"),
+        ("conv4_2", "8.4.0"),
+        ("bn4_2", "8.4.1"),
     )
 }
 # Parts of names behind their beginnings.
@@ -176,7 +188,7 @@ def architecture(spec: Mapping[str, Any]) -> str:
 
 
 def is_resnet(bare: Mapping[str, object]) -> bool:
-    """Return whether tensors of DTRB, by name, have a ResNet."""
+    """Return whether a state, or a part of one, has DTRB's names of a ResNet."""
     return any(name.startswith("FeatureExtraction.ConvNet.conv0_") for name in bare) or any(
         # A part of a state is renamed too.
         re.match(r"FeatureExtraction\.ConvNet\.(layer|conv|bn)\d", name)

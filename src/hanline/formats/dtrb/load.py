@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from hanline.formats.dtrb.keys import (
     target_of,
 )
 from hanline.models.recognizer import Recognizer
-from hanline.text.charset import Charset, named_charset
+from hanline.text.charset import Charset, charset_names, named_charset
 
 # A tensor's name and one of its dimensions → how large it is there.
 Size = Callable[[str, int], int]
@@ -62,7 +61,7 @@ def recognizer_from_dtrb(
         max_label_length=max_label_length,
     )
     _check_tensors(bare, recognizer, path)
-    # Only counts are missing now. They start over.
+    # Only counts are missing now, which start again at 0.
     recognizer.load_state_dict(recognizer.state_dict() | recognizer_state(bare))
     return recognizer.eval()
 
@@ -223,9 +222,7 @@ def _check_classes(bare: Mapping[str, Tensor], charset: Charset | None, path: Pa
 
 def _named_charsets(length: int) -> list[str]:
     """Return the names of Hanline's charsets of this length."""
-    files = (resources.files("hanline.text") / "charsets").iterdir()
-    names = sorted(file.name.removesuffix(".txt") for file in files if file.name.endswith(".txt"))
-    return [name for name in names if len(named_charset(name)) == length]
+    return [name for name in charset_names() if len(named_charset(name)) == length]
 
 
 def _check_tensors(bare: Mapping[str, Tensor], recognizer: Recognizer, path: Path) -> None:
@@ -233,7 +230,8 @@ def _check_tensors(bare: Mapping[str, Tensor], recognizer: Recognizer, path: Pat
     expected = {k.removeprefix("module."): t for k, t in dtrb_state(recognizer).items()}
     stages = "-".join(stage_names(recognizer.spec).values())
     for name, tensor in expected.items():
-        if name in (P_HAT, INV_DELTA_C) or name.endswith("num_batches_tracked"):
+        counts = name.endswith("num_batches_tracked")
+        if name in (P_HAT, INV_DELTA_C) or (counts and name not in bare):
             continue  # A file can do without what can be computed, or only counts.
         if name not in bare:
             raise HanlineError(f"{path} looks like a {stages} of DTRB, but has no tensor {name}")

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from hanline.data.images import ImageFormat
 from hanline.models.recognizer import Recognizer
+from hanline.models.stage import STAGES
 
 OUTPUTS = ("classes", "probabilities")
 # GridSample, which TPS needs, is as torch has it since 20.
@@ -23,9 +24,9 @@ CHATTY = ("torch.onnx", "torch.__trace", "onnxscript", "onnx_ir")
 def exported(recognizer: Recognizer) -> Any:
     """Return a recognizer as an ``onnx.ModelProto``, without metadata.
 
-    The batch is free; so is the width, if the recognizer's transformation takes any.
+    The batch is free; so is the width, if the recognizer's stages take any.
     """
-    free_width = recognizer.transformation.any_width
+    free_width = all(getattr(recognizer, stage).any_width for stage in STAGES)
     model = trace(Graph(recognizer), recognizer.spec["image"], free_width, OUTPUTS)
     del model.metadata_props[:]
     return model

@@ -78,7 +78,7 @@ class OnnxRecognizer:
         except Exception as error:
             # onnxruntime's own errors have no common class but this. A model that was edited may
             # give classes that its charset has not.
-            reason = str(error) or type(error).__name__
+            reason = " ".join(str(error).split()) or type(error).__name__
             raise HanlineError(f"{self.path} cannot read these images: {reason}") from error
 
 
@@ -113,7 +113,10 @@ def decode(
 
 
 def _checked_metadata(session: Any, path: Path) -> dict[str, Any]:
-    text = session.get_modelmeta().custom_metadata_map.get(METADATA)
+    try:
+        text = session.get_modelmeta().custom_metadata_map.get(METADATA)
+    except UnicodeDecodeError as error:
+        raise HanlineError(f"the metadata of {path} is damaged: {error}") from error
     if text is None:
         raise HanlineError(
             f"{path} does not say what it reads: it was not written by hanline export format=onnx"

@@ -59,7 +59,7 @@ class Residual(nn.Module):
 def normalized_convolution(
     in_channels: int, out_channels: int, stride: int | tuple[int, int] = 1
 ) -> nn.Sequential:
-    """Return a 3×3 convolution with its norm."""
+    """Return a 3 x 3 convolution, batch normalization and ReLU."""
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False),
         nn.BatchNorm2d(out_channels),

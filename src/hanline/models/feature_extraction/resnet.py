@@ -56,7 +56,7 @@ def residual_stage(in_channels: int, out_channels: int, blocks: int) -> nn.Seque
 
 
 def residual_blocks(in_channels: int, out_channels: int, blocks: int) -> list["ResidualBlock"]:
-    """Return blocks in a row, the first of which changes the width."""
+    """Return blocks of which the first changes the number of channels."""
     widths = [in_channels] + [out_channels] * (blocks - 1)
     return [ResidualBlock(width, out_channels) for width in widths]
 

@@ -21,7 +21,7 @@ class BestCheckpoint(ModelCheckpoint):
         monitor: a metric's name; whether its best value is the highest follows from the metric.
 
     Raises:
-        HanlineError: there is no such metric.
+        HanlineError: the metric does not exist.
     """
 
     def __init__(self, run_dir: Path, monitor: str) -> None:

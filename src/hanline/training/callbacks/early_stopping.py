@@ -19,7 +19,7 @@ class EarlyStopping(LightningsEarlyStopping):
         min_delta: how much better a value must be to count, in the metric's unit.
 
     Raises:
-        HanlineError: there is no such metric.
+        HanlineError: the metric does not exist.
     """
 
     def __init__(self, monitor: str, patience: int, min_delta: float) -> None:

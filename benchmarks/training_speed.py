@@ -1,6 +1,6 @@
 """Trains one step after another with Hanline and with DTRB, on all cores.
 
-    python benchmarks/training.py [--dtrb PATH] [--models NAME ...]
+    python benchmarks/training_speed.py [--dtrb PATH] [--models NAME ...]
 
 Batches of 64 images of 32×100 pixels, 1,400 classes. Hanline's step is that of `hanline train`:
 its own module, the precision that `auto` takes, AdamW, gradients clipped, memory kept. DTRB's is
@@ -82,7 +82,7 @@ def rows(given: argparse.Namespace) -> Iterator[Row]:
 def process_of(
     make_step: Callable[[str], Step], model: str, steps: int
 ) -> Iterator[Callable[[], float]]:
-    """Start a process that takes steps when asked, and returns images per second."""
+    """Start a process that takes steps when it is asked to, and yield what asks it for its rate."""
     context = get_context("spawn")
     here, there = context.Pipe()
     process = context.Process(target=serve, args=(there, make_step, model), daemon=True)
@@ -114,7 +114,7 @@ def serve(connection: Connection, make_step: Callable[[str], Step], model: str) 
 
 
 def own_step(model: str, plain: bool = False) -> Step:
-    """Return a step as `hanline train` takes it.
+    """Make a step as `hanline train` takes it.
 
     Args:
         model: of conf/model.
@@ -141,7 +141,7 @@ def own_step(model: str, plain: bool = False) -> Step:
 
 
 def own_module(model: str, overrides: Sequence[str] = ()) -> tuple[RecognizerModule, float]:
-    """Return the module of `hanline train model=…`, and its limit for the gradient's norm."""
+    """Build the module of `hanline train model=…`; return it with the longest gradient."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("train", overrides=[f"model={model}", *overrides])
     recognizer = make_recognizer(config, Charset(characters(model)))
@@ -152,7 +152,7 @@ def own_module(model: str, overrides: Sequence[str] = ()) -> tuple[RecognizerMod
 
 
 def dtrb_step(checkout: Path, model: str) -> Step:
-    """Return a step as DTRB's train.py takes it."""
+    """Make a step as DTRB's train.py takes it."""
     recognizer, converter = dtrb_recognizer(checkout, model)
     recognizer.train()
     ctc = model.endswith("ctc")
@@ -216,7 +216,7 @@ def random_labels(alphabet: Sequence[str]) -> list[str]:
 
 
 def operations(model: str, trained: bool) -> float:
-    """Return the operations of all products for one image, two a multiply-add.
+    """Count the operations of all products for one image, two a multiply-add.
 
     Args:
         model: of conf/model.

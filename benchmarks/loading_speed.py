@@ -1,6 +1,6 @@
 """LMDB → batches of pixels in random order: Hanline's loader and DTRB's.
 
-    python benchmarks/loading.py --dtrb PATH [--samples N] [--batch-size N]
+    python benchmarks/loading_speed.py --dtrb PATH [--samples N] [--batch-size N]
 
 Both read the same set of drawn words, 32 × 100 pixels in one channel, with no worker on one core,
 then with two workers; Hanline with its defaults, so that pixels are ready (the first opening, at
@@ -92,7 +92,7 @@ def rows(given: argparse.Namespace) -> Iterable[Row]:
 
 
 def side(loader: Loader, given: argparse.Namespace) -> Callable[[], float]:
-    """Load a share of the set's batches; starting the workers is not counted."""
+    """Return what loads a share of the dataset's batches. The start of workers does not count."""
     batches = given.samples // given.batch_size - 1
 
     def measure() -> float:

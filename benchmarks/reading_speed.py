@@ -1,11 +1,11 @@
 """Reads batches with Hanline and with DTRB, on all cores.
 
-    python benchmarks/reading.py [--dtrb PATH] [--models NAME ...]
+    python benchmarks/reading_speed.py [--dtrb PATH] [--models NAME ...]
 
 Batches of 64 images of 32×100 pixels, 1,400 classes, decoded already: from pixels to texts. Hanline
 reads as `hanline predict` does, in bfloat16 where `auto` takes it, and CTC in 8 bits too; DTRB as
 its demo.py does, in float32. The weights are random, for which texts are as long to decode as they
-can be. `hanline export format.int8=true` prints the accuracy of a trained model in 8 bits.
+can be. What 8 bits cost a trained model in accuracy, `hanline export format.int8=true` measures.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from measuring import Row, command, dtrb_argument, in_turns, product_rate
 from torch import Tensor
-from training import (
+from training_speed import (
     BATCH,
     HEIGHT,
     LONGEST,
@@ -80,7 +80,7 @@ def rows(given: argparse.Namespace) -> Iterator[Row]:
 
 
 def own_reading(dtype: torch.dtype, model: str) -> Callable[[], object]:
-    """Read a batch as `hanline predict` does."""
+    """Return what reads a batch as `hanline predict` does."""
     keep_freed_memory()
     recognizer = own_module(model)[0].recognizer.eval()
     images = batch()
@@ -103,7 +103,7 @@ def batch() -> Tensor:
 
 
 def dtrb_reading(checkout: Path, model: str) -> Callable[[], object]:
-    """Read a batch as DTRB's demo.py does."""
+    """Return what reads a batch as DTRB's demo.py does."""
     recognizer, converter = dtrb_recognizer(checkout, model)
     recognizer.eval()
     images = batch().float() / 127.5 - 1

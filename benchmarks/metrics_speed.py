@@ -1,6 +1,6 @@
 """All metrics of many readings: Hanline, and an edit distance in Python.
 
-    python benchmarks/metrics.py [--readings N]
+    python benchmarks/metrics_speed.py [--readings N]
 
 The other is nltk's edit distance, which DTRB takes, or where nltk is not installed the textbook's.
 It judges a share of the readings.
@@ -23,7 +23,7 @@ from hanline.training.validation_metrics import ValidationMetrics
 Pairs = tuple[Sequence[str], Sequence[str]]
 # A validation compares a batch at a time.
 BATCH = 192
-# The other one judges one reading of this many.
+# The other judges one of this many readings.
 SHARE = 20
 
 
@@ -74,14 +74,14 @@ def labels_and_readings(of: Sequence[str], count: int) -> Pairs:
 
 
 def rate_of(compare: Callable[[Sequence[str], Sequence[str]], object], pairs: Pairs) -> float:
-    """Return readings per second."""
+    """Return the readings a second."""
     start = time.perf_counter()
     compare(*pairs)
     return len(pairs[0]) / (time.perf_counter() - start)
 
 
 def validation(labels: Sequence[str], texts: Sequence[str]) -> float:
-    """Return readings per second, as a validation takes them, a batch at a time."""
+    """Return the readings a second, as a validation takes them, a batch at a time."""
     losses, counts = torch.zeros(len(labels)), torch.ones(len(labels), dtype=torch.int64)
     batches = [
         (labels[part], texts[part], losses[part], counts[part])
@@ -96,7 +96,7 @@ def validation(labels: Sequence[str], texts: Sequence[str]) -> float:
 
 
 def in_python(labels: Sequence[str], texts: Sequence[str]) -> tuple[float, float]:
-    """Return the accuracy and the edit similarity."""
+    """Return accuracy and normalized edit distance."""
     correct = similarity = 0.0
     for label, text in zip(labels, texts, strict=True):
         correct += label == text
@@ -105,7 +105,7 @@ def in_python(labels: Sequence[str], texts: Sequence[str]) -> tuple[float, float
 
 
 def textbook_distance(one: str, other: str) -> int:
-    """Compute one row of distances after the other."""
+    """Return the edit distance, by one row of distances after the other."""
     above = list(range(len(other) + 1))
     for i, a in enumerate(one, start=1):
         row = [i]
