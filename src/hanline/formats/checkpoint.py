@@ -122,7 +122,7 @@ def _metrics(content: Mapping[str, Any], path: Path) -> dict[str, float]:
         return {
             str(name): float(value)
             for name, value in metrics.items()
-            # A loss that is not finite is no JSON.
+            # A loss that is not finite is not JSON.
             if isinstance(value, int | float) and name != "step" and math.isfinite(value)
         }
     # Format 1 has them in the state of the callback that kept the file.

@@ -36,7 +36,7 @@ class Stage(nn.Module):
     ==================  ==========================================================================
     ``format=onnx``     have a ``forward`` that ``torch.export`` can trace
     ``format=easyocr``  be in a module that imports nothing of Hanline but ``HanlineError`` and
-                        what is in ``hanline.models``; a prediction must decode CTC with class 0 as
+                        parts of ``hanline.models``; a prediction must decode CTC with class 0 as
                         the blank, and have a ``score_layer``
     ``precision=int8``  as a transformation have no parameters; as a feature extraction have a
                         ``forward`` that ``torch.fx`` can trace, which uses weights only through

@@ -23,7 +23,7 @@ class ViT(Stage):
         in_channels: channels of the images.
         image_height, image_width: their size in pixels. If the width is None, images may have any,
             and the positions of columns are sine waves. Otherwise they are learned. An image whose
-            width is no multiple of the patch's is continued with its last column.
+            width is not a multiple of the patch's is continued with its last column.
         patch: the height and the width of a patch in pixels. The height divides the image's.
         out_channels: D, the width of the layers.
         layers: the number of layers.
