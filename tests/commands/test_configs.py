@@ -269,7 +269,13 @@ def test_every_group_belongs_to_a_command():
 def test_a_commands_own_keys_all_have_a_type(name):
     if name in commands.names():
         settings = importlib.import_module(commands.command(name).__module__).Settings
-        keys = {*OmegaConf.load(CONF / f"{name}.yaml")} - {"defaults", "hydra"}
+        file = CONF / f"{name}.yaml"
+        keys = {*configs.load(file)} - {"defaults", "hydra"}
+        # A group whose keys are at the top has them among the command's.
+        for group, choice in configs.command_groups(file).items():
+            chosen = configs.files(group).get(choice or "")
+            if chosen and group == "reader":
+                keys |= {*configs.load(chosen)}
         assert keys == {*get_type_hints(settings)}
 
 
