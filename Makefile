@@ -7,7 +7,6 @@ INSTALLED := .venv/.installed
 BENCH := .venv/.bench_installed
 DOCS := .venv/.docs_installed
 
-=======
 .PHONY: help demo crawl-demo test test-fast test-processor attack coverage lint docs bench clean
 
 help:  ## list the targets
