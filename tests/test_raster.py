@@ -90,7 +90,7 @@ folder, checkpoint = map(Path, sys.argv[1:])
 statuses = []
 for task, *arguments in (
     (predict, f"input={folder}", f"checkpoint={checkpoint}", "device=cpu"),
-    (pack, f"gt={folder / 'gt.txt'}", "output=packed", "processes=1"),
+    (pack, f"input={folder / 'gt.txt'}", "output=packed", "processes=1"),
 ):
     sys.argv = ["hanline", *arguments]
     try:

@@ -98,7 +98,6 @@ WRONG = {
     "key of several other choices": (
         ["experiment=headline_quick", "model.feature_extraction.out_channels=64"],
         "'model.feature_extraction.out_channels'",
-        "belongs to model/feature_extraction=rcnn or model/feature_extraction=resnet or "
         "model/feature_extraction=vgg",
     ),
     "missing folder of configs": (["--config-dir", "nowhere"], "nowhere", "not found"),

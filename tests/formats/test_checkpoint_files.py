@@ -254,13 +254,13 @@ def broken(content, stage, **numbers):
 BROKEN_SPECS = {
     "stage of another package": (
         lambda c: broken(c, "feature_extraction", _target_="os.system"),
-        "no stage",
+        "expected one of",
     ),
     "stage of another version": (
         lambda c: broken(c, "prediction", _target_="hanline.models.prediction.aed.AED"),
-        "another version",
+        "expected one of",
     ),
-    "another number": (lambda c: broken(c, "prediction", beam=4), "do not fit"),
+    "another number": (lambda c: broken(c, "prediction", beam=4), "expected numbers"),
     "negative width": (
         lambda c: broken(c, "feature_extraction", channels=[-8, 16, 32, 32]),
         "cannot be built",

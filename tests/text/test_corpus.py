@@ -208,13 +208,13 @@ class TestReadHeadlines:
 
     def test_cp949_is_told(self, corpus_file):
         file = corpus_file("가나", "똠방각하 펲시콜라", encoding="cp949")
-        with pytest.raises(HanlineError, match="no UTF-8") as error:
+        with pytest.raises(HanlineError, match="not UTF-8") as error:
             list(read_headlines([file]))
         assert file in str(error.value)
         assert "iconv -f cp949" in str(error.value)
 
     def test_utf_16_is_told(self, corpus_file):
-        with pytest.raises(HanlineError, match="no UTF-8"):
+        with pytest.raises(HanlineError, match="not UTF-8"):
             list(read_headlines([corpus_file("가나", encoding="utf-16")]))
 
     def test_a_missing_file_is_named(self, tmp_path):

@@ -329,7 +329,7 @@ def test_biases_and_normalizations_can_go_without_decay(make_recognizer: Any) ->
 def test_the_keys_that_a_resumed_run_may_change_are_those_of_the_comment() -> None:
     text = (ROOT / "conf" / "train.yaml").read_text(encoding="utf-8")
     (comment,) = re.findall(r"((?:#.*\n)+)resume: null", text)
-    named = set(re.findall(r"\b(?:trainer|data)\.[a-z_]+[a-z]", comment))
+    named = set(re.findall(r"\b(?:trainer|data)\.[a-z_.]+[a-z]", comment))
     assert named == set(CHANGEABLE)
 
 
@@ -345,7 +345,7 @@ def test_a_data_worker_that_is_killed_is_a_message_and_the_state_is_saved(
     ended = run_in_a_process(process, kill, "data.num_workers=1", "trainer.max_steps=400")
     assert ended.status == 1
     message = ended.err.splitlines()[-1]
-    assert re.match(r"error: data worker \d+ (is killed|exited unexpectedly).*: expected", message)
+    assert re.match(r"error: (a data worker was killed|data worker \d+)", message)
     assert f"To go on: hanline train resume={run_dir / 'last.ckpt'}" in message
     assert "Traceback" not in ended.err
     assert load(run_dir / "last.ckpt")["global_step"] >= 3
