@@ -35,14 +35,6 @@ class BatchLoader(DataLoader[Batch]):
                 packed = next(batches)
             except StopIteration:
                 break
-            except RuntimeError as error:
-                # torch has no class of its own for it.
-                if "DataLoader worker" not in str(error):
-                    raise
-                raise HanlineError(
-                    f"a data worker was killed ({error}): the memory may be full. Use a lower "
-                    "data.num_workers or data.batch_size"
-                ) from error
             if packed is None:
                 passed_over = True
             else:
