@@ -1,7 +1,6 @@
 """Reads image files with a trained recognizer."""
 
 import io
-import logging
 import math
 import re
 from collections import deque
@@ -25,17 +24,14 @@ from hanline.data.images import (
     to_pixels,
 )
 from hanline.errors import HanlineError
-from hanline.formats.base import Runnable
-from hanline.formats.registry import open_model
 from hanline.inference.deskew import straightened
 from hanline.inference.parts import Parts, located
-from hanline.models.precision import ReadingPrecision, best_precision, check_precision
+from hanline.inference.preparation import Checkpoint, prepare
+from hanline.models.precision import ReadingPrecision
 from hanline.models.recognizer import Recognizer
-from hanline.pretrained import SHIPPED, model_path
-from hanline.quantization.torch_int8 import has_fast_int8, quantize, unavailable_reason
+from hanline.pretrained import SHIPPED
 from hanline.system.parallel import available_cpus
 
-logger = logging.getLogger(__name__)
 SUFFIXES = frozenset(
     f".{name}"
     for name in (
@@ -82,7 +78,6 @@ class Reading:
 # What an image is given as: a file's path or its bytes, or an image that is decoded already, as
 # (H, W), (H, W, 3) or (H, W, 4) of uint8 or as Pillow has it.
 Picture = str | Path | bytes | np.ndarray | Image.Image
-Checkpoint = str | Path | Runnable
 # Which of the images given, its pixels (H, W, C), and the width and height of what they are of.
 _Numbered = tuple[int, np.ndarray, tuple[int, int]]
 
@@ -118,40 +113,14 @@ class Reader:
     ) -> None:
         if batch_size < 1:
             raise HanlineError(f"batch_size is {batch_size}: a batch has at least one image")
-        if isinstance(checkpoint, str | Path):
-            checkpoint = open_model(model_path(checkpoint))
-        self.device = checkpoint.best_device() if device == "auto" else _device(device)
+        prepared = prepare(checkpoint, device, precision)
+        self.device = prepared.device
         self.batch_size = batch_size
-        self.recognizer: Runnable = checkpoint.to(self.device).eval()
-        problem = unavailable_reason(checkpoint, self.device)
-        if precision == "int8" and problem:
-            raise HanlineError(f"precision=int8 is not possible: {problem}")
-        in_int8 = False
-        if precision in ("auto", "int8"):
-            if not problem and (precision == "int8" or has_fast_int8()):
-                self.recognizer = self._in_eight_bits(cast(Recognizer, checkpoint), precision)
-                in_int8 = self.recognizer is not checkpoint
-            # The rest of a model in 8 bits, and any other model, reads in the next fastest.
-            precision, _ = best_precision(self.device.type)
-        elif warning := check_precision("precision", precision, self.device.type):
-            logger.warning(warning)
-        self.precision: ReadingPrecision = "int8" if in_int8 else precision
-        self.in_bfloat16 = precision == "bf16-mixed"
-        self.image_format = ImageFormat(**checkpoint.spec["image"])
+        self.recognizer = prepared.runnable
+        self.precision = prepared.precision
+        self.in_bfloat16 = prepared.in_bfloat16
+        self.image_format = ImageFormat(**self.recognizer.spec["image"])
         self.deskew = deskew and self.image_format.width is None
-
-    @staticmethod
-    def _in_eight_bits(recognizer: Recognizer, precision: ReadingPrecision) -> Recognizer:
-        try:
-            return quantize(recognizer)
-        except HanlineError as error:
-            if precision == "int8":
-                raise
-            # Perhaps another version has written the file.
-            logger.warning(
-                "not reading in 8 bits, which hanline export format.int8=true repairs: %s", error
-            )
-            return recognizer
 
     @overload
     def read(  # type: ignore[overload-overlap]
@@ -418,13 +387,3 @@ def natural_key(name: str) -> tuple[list[tuple[int, int | str]], str]:
     """Return a key that sorts numbers in names as numbers, and letters regardless of case."""
     parts = re.split(r"([0-9]+)", name.casefold())
     return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts], name
-
-
-def _device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise HanlineError(f"there is no device {name!r} here: {reason}") from error
-    return device
