@@ -26,6 +26,8 @@ from hanline.plugins import plugin_names
 PACKAGE = Path(__file__).parent
 # A wheel has the configs inside the package. In a checkout they are beside src.
 CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parents[1] / "conf"
+# The four stages of a model, in order; each is a group below ``model``.
+STAGES = ("transformation", "feature_extraction", "sequence_modeling", "prediction")
 # Keys of a node that Hydra reads itself.
 HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_"}
 

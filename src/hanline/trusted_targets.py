@@ -17,7 +17,7 @@ from hydra.utils import get_object
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from hanline.configs import files, load
+from hanline.configs import STAGES, files, load
 from hanline.errors import HanlineError
 from hanline.plugins import plugin_names
 
@@ -33,10 +33,7 @@ _PLACES: Mapping[tuple[str, ...], str] = {
     ("data",): "data",
     ("data", "train"): "source",
     ("data", "validation"): "source",
-    ("model", "transformation"): "stage",
-    ("model", "feature_extraction"): "stage",
-    ("model", "sequence_modeling"): "stage",
-    ("model", "prediction"): "stage",
+    **{("model", stage): "stage" for stage in STAGES},
     ("optimizer",): "optimizer",
     ("scheduler",): "scheduler",
     ("module",): "module",

@@ -11,8 +11,8 @@ from hanline import __version__
 from hanline.cli import commands
 from hanline.cli import main as cli
 from hanline.cli.command_help import print_help
-from hanline.cli.model_presets import PAPERS, STAGES
-from hanline.configs import CONF, command_groups, flat, group_files, group_of, load, package
+from hanline.cli.model_presets import PAPERS
+from hanline.configs import CONF, STAGES, command_groups, flat, group_files, group_of, load, package
 
 # from-dtrb takes the options of DTRB, and has no settings of its own.
 COMMANDS = [name for name in commands.names() if (CONF / f"{name}.yaml").is_file()]

@@ -9,8 +9,9 @@ from omegaconf import OmegaConf
 
 from hanline.cli import renamed
 from hanline.cli.command_line import with_keys
-from hanline.cli.config_check import all_keys, literal, nearest
 from hanline.cli.hydra_app import CONF, run
+from hanline.cli.quoting import literal
+from hanline.cli.suggestions import all_keys, nearest
 from hanline.commands import evaluate, pack, predict, synthesize, train
 from hanline.configs import load
 

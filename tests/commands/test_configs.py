@@ -19,8 +19,9 @@ from hanline import configs
 from hanline.cli import commands
 from hanline.cli.config_check import check_config
 from hanline.cli.hydra_app import CONF, plain
-from hanline.cli.model_presets import PAPERS, STAGES, presets, stages_of
+from hanline.cli.model_presets import PAPERS, presets, stages_of
 from hanline.commands.train import Settings
+from hanline.configs import STAGES
 from hanline.data.datamodule import TextImageData
 from hanline.models.recognizer import Recognizer
 from hanline.text.charset import Charset

@@ -17,10 +17,12 @@ from yaml import YAMLError
 
 from hanline.cli.command_help import print_help
 from hanline.cli.command_line import arguments, set_arguments, with_keys
-from hanline.cli.config_check import check_config, explain, literal
+from hanline.cli.config_check import check_config
 from hanline.cli.model_presets import register_presets
+from hanline.cli.quoting import literal
 from hanline.cli.resolvers import register_resolvers
 from hanline.cli.streams import PrintError, escape_unencodable, failures_to_print
+from hanline.cli.suggestions import explain
 from hanline.configs import CONF, command_file, register_folders
 from hanline.errors import HanlineError
 

@@ -28,7 +28,7 @@ def _run() -> None:
         return
     known = commands.names()
     if name not in known:
-        from hanline.cli.config_check import nearest
+        from hanline.cli.suggestions import nearest
 
         sys.exit(
             f"error: there is no command {name!r}{nearest(name, known)}; "

@@ -11,9 +11,8 @@ import itertools
 
 from hydra.core.config_store import ConfigStore
 
-from hanline.configs import choices, load
+from hanline.configs import STAGES, choices, load
 
-STAGES = ("transformation", "feature_extraction", "sequence_modeling", "prediction")
 # The placeholder for all combinations of stages where the names of presets are listed.
 STAGES_PRESET = "STAGES"
 # The name of each architecture: its paper, and its preset.

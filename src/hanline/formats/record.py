@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from hanline import __version__
+from hanline.configs import STAGES
 from hanline.data.images import ImageFormat
 from hanline.errors import HanlineError
 from hanline.models.recognizer import Recognizer
-from hanline.models.stage import STAGES
 
 FORMAT_VERSION = 2
 # Files of version 1 may name their stages by the first of these packages.

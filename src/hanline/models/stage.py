@@ -23,9 +23,6 @@ from torch import Tensor, nn
 from hanline.errors import HanlineError
 from hanline.models.guidance import Positions
 
-# The stages of a recognizer, in the order of the data.
-STAGES = ("transformation", "feature_extraction", "sequence_modeling", "prediction")
-
 
 class Stage(nn.Module):
     """A transformation, a feature extraction, a sequence modeling or a prediction.
