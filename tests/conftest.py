@@ -40,7 +40,7 @@ torch.set_num_threads(1)
 
 # What makes a test slow: another process, a command, or the training of ``checkpoint``.
 PROCESS_FIXTURES = {"process"}
-SLOW_FIXTURES = PROCESS_FIXTURES | {"checkpoint", "command"}
+SLOW_FIXTURES = PROCESS_FIXTURES | {"checkpoint", "command", "refused", "settled"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:

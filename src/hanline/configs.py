@@ -10,6 +10,7 @@ precedence.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from copy import deepcopy
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -120,8 +121,7 @@ def package(file: Path) -> str:
 
 def load(file: Path) -> dict[str, Any]:
     """Return the content of a yaml, without its interpolations being resolved."""
-    content: Any = OmegaConf.to_container(OmegaConf.load(file))
-    return content or {}
+    return deepcopy(_loaded(file, file.stat().st_mtime_ns))
 
 
 def flat(path: str, node: Any) -> Iterable[str]:
@@ -134,6 +134,13 @@ def flat(path: str, node: Any) -> Iterable[str]:
         full = f"{path}.{key}" if path else str(key)
         yield full
         yield from flat(full, value)
+
+
+@cache
+def _loaded(file: Path, modified: int) -> dict[str, Any]:
+    """Return the content of a yaml as it was when it was modified last: parsing takes 5 ms."""
+    content: Any = OmegaConf.to_container(OmegaConf.load(file))
+    return content or {}
 
 
 class ConfigFolders(SearchPathPlugin):

@@ -1,4 +1,4 @@
-"""The layers of a recognizer in 8 bits: convolutions with the operations fused into them, classes."""
+"""The layers of a recognizer in 8 bits: convolutions with all that is fused into them, classes."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, cast
