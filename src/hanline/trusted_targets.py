@@ -49,6 +49,8 @@ _CONVERSIONS = ("none", "partial", "object", "all")
 # A configuration takes a few kilobytes.
 _MOST_BYTES = 2**20
 _DEEPEST = 32
+_RESTORE = "Take the config.yaml that the run wrote"
+_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
 class _Node(NamedTuple):
@@ -137,9 +139,6 @@ def read_config(file: Path) -> dict[str, Any]:
     return config
 
 
-_RESTORE = "Take the config.yaml that the run wrote"
-
-
 def _check_event(event: yaml.Event, file: Path) -> None:
     """Refuse what a run never writes, before anything is made of it."""
     where = f"{file}: line {event.start_mark.line + 1 if event.start_mark else '?'}"
@@ -217,9 +216,6 @@ def _check_node(
             raise HanlineError(
                 f"{where}.{name}={value}: expected the run's folder, {run_dir}. {_RESTORE}"
             )
-
-
-_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
 def _parameters(target: str) -> Mapping[str, inspect.Parameter]:

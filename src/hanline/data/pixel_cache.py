@@ -43,6 +43,12 @@ _ALONE = 20_000
 # The most bytes that are written automatically, and the largest share of a disk's free space.
 _AUTOMATIC_BYTES, _AUTOMATIC_SHARE = 4 * 2**30, 1 / 4
 SUFFIX = ".pixels"
+# The columns that an image takes; 0 for one that cannot be decoded.
+_INNER = np.dtype("<u4")
+# Some images of a dataset, by their numbers; and their pixels, uint8 (N, H, W, C), with the columns
+# that each takes.
+_Task = tuple[LMDBStore, ImageFormat, range]
+_Decoded = tuple[np.ndarray, np.ndarray]
 
 
 class NotCachedError(HanlineError):
@@ -101,14 +107,6 @@ class CachedPixels:
         self.damaged = frozenset(np.flatnonzero(self._inner == 0).tolist())
         # A plain view of the map: each row of a memmap takes ten times as long.
         self._pixels = np.asarray(mapped)
-
-
-# The columns that an image takes; 0 for one that cannot be decoded.
-_INNER = np.dtype("<u4")
-# Some images of a dataset, by their numbers; and their pixels, uint8 (N, H, W, C), with the columns
-# that each takes.
-_Task = tuple[LMDBStore, ImageFormat, range]
-_Decoded = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)

@@ -35,30 +35,10 @@ from hanline.models.recognizer import Recognizer
 from hanline.pretrained import SHIPPED
 from hanline.system.parallel import available_cpus
 
-SUFFIXES = frozenset(
-    f".{name}"
-    for name in (
-        "apng",
-        "avif",
-        "bmp",
-        "dib",
-        "gif",
-        "j2k",
-        "jfif",
-        "jp2",
-        "jpe",
-        "jpeg",
-        "jpg",
-        "pbm",
-        "pgm",
-        "png",
-        "pnm",
-        "ppm",
-        "tif",
-        "tiff",
-        "webp",
-    )
-)
+SUFFIXES = {
+    ".apng", ".avif", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg",
+    ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -7,18 +7,10 @@ from hanline.errors import HanlineError
 
 CHARACTERS_36 = "0123456789abcdefghijklmnopqrstuvwxyz"
 # The sets of test.py --benchmark_all_eval, below --eval_data.
-BENCHMARKS = (
-    "IIIT5k_3000",
-    "SVT",
-    "IC03_860",
-    "IC03_867",
-    "IC13_857",
-    "IC13_1015",
-    "IC15_1811",
-    "IC15_2077",
-    "SVTP",
-    "CUTE80",
-)
+BENCHMARKS = [
+    "IIIT5k_3000", "SVT", "IC03_860", "IC03_867", "IC13_857", "IC13_1015", "IC15_1811",
+    "IC15_2077", "SVTP", "CUTE80",
+]  # fmt: skip
 
 
 def train_parser(script: str) -> argparse.ArgumentParser:
