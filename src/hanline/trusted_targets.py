@@ -1,4 +1,4 @@
-"""What a file may have built: registered names, each where its kind belongs, and nothing else.
+"""The targets that a file may build: registered names, each where its kind belongs, no others.
 
 A run's ``config.yaml``, a model's JSON and a checkpoint are taken over from others. A name in them
 is looked up here before it is imported. The names are those of the installed config files: a new
@@ -41,9 +41,9 @@ _PLACES: Mapping[tuple[str, ...], str] = {
     ("callbacks", "*"): "callback",
     ("logger", "*"): "logger",
 }
-# What these build waits for arguments that the code hands in.
+# Their objects wait for arguments from the code.
 _PARTIAL = frozenset({"optimizer", "scheduler", "source"})
-# What these write has its place in the run's folder.
+# They write into the run's folder only.
 _WRITING = frozenset({"callback", "logger"})
 _CONVERSIONS = ("none", "partial", "object", "all")
 # A configuration takes a few kilobytes.
@@ -227,7 +227,7 @@ def _parameters(target: str) -> Mapping[str, inspect.Parameter]:
 
 
 def _is_inside(value: object, run_dir: Path) -> bool:
-    """Whether a callback that writes where a value says writes into the run's folder."""
+    """Return whether a callback that writes where a value says writes into the run's folder."""
     if isinstance(value, Mapping | list):
         inner = value.values() if isinstance(value, Mapping) else value
         return all(_is_inside(item, run_dir) for item in inner)

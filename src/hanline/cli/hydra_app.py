@@ -1,4 +1,4 @@
-"""What each command does around its own work: configuration, help, and errors as messages."""
+"""The frame around the work of each command: configuration, help, and errors as messages."""
 
 import logging
 import os

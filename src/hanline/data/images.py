@@ -14,7 +14,7 @@ from hanline.errors import HanlineError
 from hanline.raster import FORMATS, NO_IMAGE, open_raster
 from hanline.system.regular_files import read_regular
 
-# What Pillow's decoders raise for damaged files; RuntimeError is AVIF's.
+# The errors of Pillow's decoders for damaged files; RuntimeError is AVIF's.
 _DAMAGED = (
     OSError,
     EOFError,
@@ -28,7 +28,8 @@ _DAMAGED = (
 
 _ORIENTATION = ExifTags.Base.Orientation
 _WHITE_16 = 65535
-# Of an image whose width follows it, as multiples of its height; and from one width to the next.
+# If widths follow images: the least and the greatest, as multiples of the height, and the factor
+# from one width to the next.
 _SHORTEST, _LONGEST, _STEP = 2, 64, 1.05
 
 
@@ -81,7 +82,7 @@ class ImageFormat:
 
     @property
     def nominal_width(self) -> int:
-        """Of a line, in pixels, by which a batch is measured."""
+        """The width of a usual line, in pixels, by which a batch is measured."""
         return self.width or 10 * self.height
 
 
@@ -152,7 +153,7 @@ def to_pixels(
     """Resize an image of mode L or RGB bicubically, to uint8 (H, W, C).
 
     Args:
-        width: W, where it follows the image: that of the batch; None takes the image's own.
+        width: W of the batch, if widths follow images; None takes the image's own.
     """
     mode = "L" if image_format.channels == 1 else "RGB"
     if image.mode != mode:

@@ -56,7 +56,7 @@ _PAGES_AT_A_TIME = 1024
 
 @dataclass(frozen=True)
 class Meta:
-    """What the newer of a file's two first pages says.
+    """The content of the newer of a file's two first pages.
 
     Attributes:
         page_size: in bytes.

@@ -209,7 +209,7 @@ def _found(job: _Job) -> Path | None:
 def _make_all(missing: Sequence[tuple[_Job, Path]]) -> None:
     with ExitStack() as stack:
         for job, file in missing:
-            # Of several runs one makes the file, and the others wait for it.
+            # One of several runs makes the file, and the others wait for it.
             stack.enter_context(write_lock(file.with_name(job.prefix)))
         todo = [(job, file) for job, file in missing if not _found(job)]
         if not todo:

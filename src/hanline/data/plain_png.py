@@ -42,12 +42,12 @@ def is_sound_png(content: bytes) -> bool:
 
 
 def _parts(content: bytes) -> tuple[str, tuple[int, int], bytes] | None:
-    """Of a PNG that has 8-bit grey or RGB pixels, in one piece, and nothing else: its parts.
+    """Return the parts of a PNG of 8-bit grey or RGB pixels, in one piece, and nothing else.
 
     Of small images, Pillow's own reader takes half its time to look for what else there may be.
 
     Returns:
-        The mode, width and height, and the compressed pixels; None where it is not plain.
+        The mode, width and height, and the compressed pixels; None if it is not plain.
     """
     mode = _PLAIN.get(content[24:29])
     length = int.from_bytes(content[33:37], "big")

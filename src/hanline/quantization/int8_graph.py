@@ -77,7 +77,7 @@ class Plan:
         return self.modules.get(str(node.target)) if node.op == "call_module" else None
 
     def needs_later(self, node: fx.Node, step: fx.Node) -> bool:
-        """Whether a node's value is needed after a step."""
+        """Return whether a node's value is needed after a step."""
         users = (self.within.get(user, user) for user in node.users)
         return max(map(self.nodes.index, users)) > self.nodes.index(step)
 

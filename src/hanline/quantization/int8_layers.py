@@ -31,7 +31,7 @@ class EightBitFeatures(Stage):
                 self.scales[node] = self.scales.get(source) or Scale.of(*ranges[node.name])
         self.steps = [self._step(node, plan) for node in plan.nodes if node not in plan.within]
         last_users = {source: node for node, sources, _ in self.steps for source in sources}
-        # What no later step takes is let go of.
+        # Values that no later step takes are freed.
         self.spent: dict[fx.Node, list[fx.Node]] = {}
         for source, node in last_users.items():
             self.spent.setdefault(node, []).append(source)
@@ -140,7 +140,7 @@ def _convolution(
     place = (list(module.stride), padding, list(module.dilation), module.groups)
     packed = torch.ops.onednn.qconv_prepack(numbers, steps, before.step, before.zero, *place, None)
     bias = None if bias is None else bias.detach().float()
-    # What nothing else needs in 8 bits is given in full.
+    # A value that no other operation needs in 8 bits stays in float32.
     given = (after.step, after.zero, torch.uint8) if after else (1.0, 0, torch.float32)
     relu = "relu" if group.relu else "none"
     added = scales[group.addend] if group.addend else None

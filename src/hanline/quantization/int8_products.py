@@ -48,7 +48,7 @@ def largest_weight() -> int | None:
 
 @dataclass(frozen=True)
 class Scale:
-    """How numbers are written in 8 bits: ``(number - zero) * step``."""
+    """A scale that reads an 8-bit number as ``(number - zero) * step``."""
 
     step: float
     zero: int
@@ -70,7 +70,7 @@ class Scale:
 def rows_in_eight_bits(weight: Tensor) -> tuple[Tensor, Tensor]:
     """Weights as int8, and the step of each output."""
     largest = largest_weight()
-    assert largest is not None, "whoever quantizes has asked has_int8"
+    assert largest is not None, "quantize only if has_int8()"
     weight = weight.detach().float()
     steps = weight.flatten(1).abs().amax(dim=1).clamp_min(1e-12) / largest
     shape = (-1,) + (1,) * (weight.dim() - 1)

@@ -8,7 +8,7 @@ from torch import Tensor, fx
 from hanline.quantization.int8_graph import Plan
 from hanline.quantization.int8_products import Scale
 
-# How many values of a tensor are compared, and the shares of its bounds that are tried.
+# The number of values of a tensor that are compared, and the shares of its bounds that are tried.
 _SAMPLE = 20_000
 _SHARES = [1 - i / 20 for i in range(15)]
 

@@ -19,7 +19,7 @@ _EMBEDDED_FILE = Path(str(resources.files("hanline.text"))) / "corpora" / "headl
 
 @dataclass
 class Texts:
-    """What a corpus gives to draw.
+    """The texts that a corpus gives to render.
 
     Attributes:
         train: the texts for training.
