@@ -29,8 +29,10 @@ from hanline.formats.base import Runnable
 from hanline.formats.registry import open_model
 from hanline.inference.deskew import straightened
 from hanline.inference.parts import Parts, located
+from hanline.models.beam import Beam, Prior
 from hanline.models.precision import ReadingPrecision, best_precision, check_precision
 from hanline.models.recognizer import Recognizer
+from hanline.models.stage import Letter
 from hanline.pretrained import SHIPPED, model_path
 from hanline.quantization.torch_int8 import has_fast_int8, quantize, unavailable_reason
 from hanline.system.parallel import available_cpus
@@ -71,12 +73,15 @@ class Reading:
         confidence: the product of the characters' probabilities, between 0 and 1.
         problem: why the image could not be read; empty where it could.
         parts: its characters and words, if they were asked for.
+        others: the next best texts with their confidences, the best first, if the search was asked
+            for more than one.
     """
 
     text: str = ""
     confidence: float = 0.0
     problem: str = ""
     parts: Parts | None = None
+    others: tuple[tuple[str, float], ...] = ()
 
 
 # What an image is given as: a file's path or its bytes, or an image that is decoded already, as
@@ -102,10 +107,11 @@ class Reader:
             their own.
         deskew: where widths follow the images, look again at lines that were read with little
             confidence, turned level and cut to their text.
+        decoding: how the scores become texts; None takes the most probable character each.
 
     Raises:
         HanlineError: the file cannot be opened, the device does not exist, the batch size is not
-            positive, or the recognizer cannot read in 8 bits.
+            positive, or the recognizer cannot read in 8 bits, or cannot search.
     """
 
     def __init__(
@@ -115,6 +121,7 @@ class Reader:
         batch_size: int = 64,
         precision: ReadingPrecision = "auto",
         deskew: bool = True,
+        decoding: Beam | None = None,
     ) -> None:
         if batch_size < 1:
             raise HanlineError(f"batch_size is {batch_size}: a batch has at least one image")
@@ -139,6 +146,15 @@ class Reader:
         self.in_bfloat16 = precision == "bf16-mixed"
         self.image_format = ImageFormat(**checkpoint.spec["image"])
         self.deskew = deskew and self.image_format.width is None
+        self.prior: Prior | None = None
+        if decoding:
+            if not isinstance(self.recognizer, Recognizer):
+                raise HanlineError(
+                    "decoding=beam: expected a checkpoint, or a file of hanline export "
+                    "format=safetensors, since another runtime gives texts only. Set "
+                    "decoding=greedy, or checkpoint=… to such a file"
+                )
+            self.prior = Prior(decoding, self.recognizer.charset)
 
     @staticmethod
     def _in_eight_bits(recognizer: Recognizer, precision: ReadingPrecision) -> Recognizer:
@@ -281,6 +297,9 @@ class Reader:
                 _stacked([pixels for _, pixels, _ in batch]).to(self.device) for batch in batches
             ]
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.in_bfloat16):
+                if self.prior:
+                    yield from self._searched(batches, stacked, self.prior, parts)
+                    continue
                 if parts:
                     yield from self._with_parts(batches, stacked)
                     continue
@@ -294,12 +313,28 @@ class Reader:
     ) -> Iterator[tuple[int, Reading]]:
         recognizer = cast(Recognizer, self.recognizer)
         for batch, results in zip(batches, recognizer.read_letters_all(stacked), strict=True):
-            for (number, pixels, size), text, confidence, letters in zip(
-                batch, *results, strict=True
-            ):
-                width = pixels.shape[1]
-                scale = width * size[0] / inner_width(size, self.image_format, width)
-                yield number, Reading(text, confidence, "", Parts(located(letters, scale, size)))
+            for line, text, confidence, letters in zip(batch, *results, strict=True):
+                yield line[0], Reading(text, confidence, "", self._parts(line, letters))
+
+    def _searched(
+        self,
+        batches: Sequence[Sequence[_Numbered]],
+        stacked: Sequence[torch.Tensor],
+        prior: Prior,
+        parts: bool,
+    ) -> Iterator[tuple[int, Reading]]:
+        recognizer = cast(Recognizer, self.recognizer)
+        for batch, found in zip(batches, recognizer.search_all(stacked, prior), strict=True):
+            for line, (best, *rest) in zip(batch, found, strict=True):
+                others = tuple((other.text, other.confidence) for other in rest)
+                placed = self._parts(line, best.letters) if parts else None
+                yield line[0], Reading(best.text, best.confidence, "", placed, others)
+
+    def _parts(self, line: _Numbered, letters: Sequence[Letter]) -> Parts:
+        _, pixels, size = line
+        width = pixels.shape[1]
+        scale = width * size[0] / inner_width(size, self.image_format, width)
+        return Parts(located(letters, scale, size))
 
     def _together(self, of_width: Mapping[int, list[_Numbered]]) -> Iterator[list[list[_Numbered]]]:
         """Batches of lines of one width, those of like widths together, narrow ones first.
