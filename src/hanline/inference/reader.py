@@ -262,12 +262,11 @@ class Reader:
             unsure = [i for i, r in enumerate(readings) if _confidence_a_character(r) < _UNSURE]
             turned = ((i, self._straightened(decoded[i])) for i in unsure)
             level = [(i, *pixels_and_size) for i, pixels_and_size in turned if pixels_and_size]
-            level_widths = {i: size[0] for i, _, size in level}
             for index, reading in self._read_lines(level, parts):
                 best = max(readings[index], reading, key=_confidence_a_character)
                 if best is reading and reading.parts:
-                    factor = cast(_Line, decoded[index]).size[0] / level_widths[index]
-                    best = replace(reading, parts=reading.parts.stretched(factor))
+                    size = cast(_Line, decoded[index]).size
+                    best = replace(reading, parts=reading.parts.stretched(size))
                 readings[index] = best
         return readings
 
@@ -334,7 +333,7 @@ class Reader:
         _, pixels, size = line
         width = pixels.shape[1]
         scale = width * size[0] / inner_width(size, self.image_format, width)
-        return Parts(located(letters, scale, size))
+        return Parts(located(letters, scale, size), size=size)
 
     def _together(self, of_width: Mapping[int, list[_Numbered]]) -> Iterator[list[list[_Numbered]]]:
         """Batches of lines of one width, those of like widths together, narrow ones first.
