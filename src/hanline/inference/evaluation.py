@@ -135,9 +135,7 @@ def samples(dataset: Path, unread: Counter[str]) -> Iterator[tuple[Path | bytes,
         yield image, label
 
 
-def _named_samples(
-    dataset: Path, unread: Counter[str]
-) -> Iterator[tuple[str, Path | bytes, str]]:
+def _named_samples(dataset: Path, unread: Counter[str]) -> Iterator[tuple[str, Path | bytes, str]]:
     """Yield the samples with their names: an image's path, or a dataset's with a number."""
     if (dataset / GT).is_file():
         for row in read_gt(dataset / GT):

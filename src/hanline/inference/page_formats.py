@@ -88,9 +88,7 @@ def alto(path: str, parts: Parts) -> Element:
     SubElement(description, "MeasurementUnit").text = "pixel"
     source = SubElement(description, "sourceImageInformation")
     SubElement(source, "fileName").text = _legal(path)
-    software = SubElement(
-        SubElement(description, "Processing", ID="reading"), "processingSoftware"
-    )
+    software = SubElement(SubElement(description, "Processing", ID="reading"), "processingSoftware")
     SubElement(software, "softwareName").text = "Hanline"
     SubElement(software, "softwareVersion").text = __version__
     page = SubElement(

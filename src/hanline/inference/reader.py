@@ -30,6 +30,7 @@ from hanline.formats.registry import open_model
 from hanline.inference.deskew import straightened
 from hanline.inference.parts import Parts, located
 from hanline.models.beam import Beam, Prior
+from hanline.models.confidence import Confidence, ConfidenceScale
 from hanline.models.precision import ReadingPrecision, best_precision, check_precision
 from hanline.models.recognizer import Recognizer
 from hanline.models.stage import Letter
@@ -70,7 +71,8 @@ class Reading:
 
     Attributes:
         text: empty where there is a problem.
-        confidence: the product of the characters' probabilities, between 0 and 1.
+        confidence: between 0 and 1. If the model's file was calibrated, the chance that the text is
+            right; else the product of the characters' probabilities.
         problem: why the image could not be read; empty where it could.
         parts: its characters and words, if they were asked for.
         others: the next best texts with their confidences, the best first, if the search was asked
@@ -108,6 +110,8 @@ class Reader:
         deskew: where widths follow the images, look again at lines that were read with little
             confidence, turned level and cut to their text.
         decoding: how the scores become texts; None takes the most probable character each.
+        calibrated: give confidences as chances, if the file was calibrated. Else they are products
+            of probabilities.
 
     Raises:
         HanlineError: the file cannot be opened, the device does not exist, the batch size is not
@@ -122,6 +126,7 @@ class Reader:
         precision: ReadingPrecision = "auto",
         deskew: bool = True,
         decoding: Beam | None = None,
+        calibrated: bool = True,
     ) -> None:
         if batch_size < 1:
             raise HanlineError(f"batch_size is {batch_size}: a batch has at least one image")
@@ -146,6 +151,9 @@ class Reader:
         self.in_bfloat16 = precision == "bf16-mixed"
         self.image_format = ImageFormat(**checkpoint.spec["image"])
         self.deskew = deskew and self.image_format.width is None
+        self._scale: ConfidenceScale | None = (
+            getattr(checkpoint, "confidence_scale", None) if calibrated else None
+        )
         self.prior: Prior | None = None
         if decoding:
             if not isinstance(self.recognizer, Recognizer):
@@ -268,7 +276,20 @@ class Reader:
                     size = cast(_Line, decoded[index]).size
                     best = replace(reading, parts=reading.parts.stretched(size))
                 readings[index] = best
-        return readings
+        return [self._calibrated(reading) for reading in readings] if self._scale else readings
+
+    def _calibrated(self, reading: Reading) -> Reading:
+        """Return a reading whose confidence is the chance that it is right."""
+        product = reading.confidence
+        if reading.problem or not self._scale or not isinstance(product, Confidence):
+            return reading
+        chance = self._scale.chance(product.least)
+        # The image says how much less probable the others are.
+        others = tuple(
+            (text, chance * min(1.0, sure / product) if product else 0.0)
+            for text, sure in reading.others
+        )
+        return replace(reading, confidence=chance, others=others)
 
     def _straightened(
         self, line: "_Line | ImageError"
@@ -333,6 +354,8 @@ class Reader:
         _, pixels, size = line
         width = pixels.shape[1]
         scale = width * size[0] / inner_width(size, self.image_format, width)
+        delay = cast(Recognizer, self.recognizer).delay * self.image_format.height / width
+        letters = [replace(letter, middle=letter.middle - delay) for letter in letters]
         return Parts(located(letters, scale, size), size=size)
 
     def _together(self, of_width: Mapping[int, list[_Numbered]]) -> Iterator[list[list[_Numbered]]]:

@@ -1,8 +1,8 @@
 """Search for the best text: by the image, a language model, and words that are known.
 
-The search follows several texts at once and drops the worst after each step. The one for CTC is the
-prefix beam search of Hannun et al., "First-Pass Large Vocabulary Continuous Speech Recognition using
-Bi-Directional Recurrent DNNs", 2014.
+The search follows several texts at once and drops the worst after each step. The one for CTC is
+the prefix beam search of Hannun et al., "First-Pass Large Vocabulary Continuous Speech Recognition
+using Bi-Directional Recurrent DNNs", 2014.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -181,8 +181,8 @@ def search_ctc(log_probabilities: np.ndarray, prior: Prior) -> list[tuple[list[i
         prior: what is known of texts.
 
     Returns:
-        The best texts as classes, and the logarithms of what all their paths and the prior give, the
-        best first; none if no text is allowed.
+        The best texts as classes, and the logarithms of what all their paths and the prior give,
+        the best first; none if no text is allowed.
     """
     beam = prior.beam
     allowed = prior.allowed()

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from hanline.errors import HanlineError
 from hanline.models.beam import Hypothesis, Prior
+from hanline.models.confidence import ConfidenceScale
 from hanline.models.stage import Letter, Prediction, Stage
 from hanline.text.charset import Charset
 from hanline.trusted_targets import trusted_names
@@ -31,6 +32,10 @@ class Recognizer(nn.Module):
         spec: all of the above as plain values. A checkpoint keeps it, to build it again.
         ranges: the activation ranges that :mod:`hanline.quantization.torch_int8` needs. None if
             they were not measured.
+        confidence_scale: what makes the chance that a reading is right of its confidence. None if
+            it was not calibrated.
+        delay: how far to the right of a character the prediction writes it, as a share of the
+            height of the images. 0 if it was not measured.
     """
 
     def __init__(
@@ -54,6 +59,8 @@ class Recognizer(nn.Module):
             "max_label_length": max_label_length,
         }
         self.ranges: Mapping[str, tuple[float, float]] | None = None
+        self.confidence_scale: ConfidenceScale | None = None
+        self.delay = 0.0
         self.charset = Charset(charset)
         self.transformation = build_stage(
             transformation,

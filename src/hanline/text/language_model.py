@@ -122,11 +122,7 @@ def count(lines: Iterable[str], order: int) -> LanguageModel:
     characters = "".join(sorted(c for c, _ in frequent.most_common(_MOST_CHARACTERS)))
     index = {character: FIRST + i for i, character in enumerate(characters)}
     stream = np.array(
-        [
-            symbol
-            for text in texts
-            for symbol in (BEGIN, *(index.get(c, OTHER) for c in text), END)
-        ],
+        [symbol for text in texts for symbol in (BEGIN, *(index.get(c, OTHER) for c in text), END)],
         np.uint64,
     )
     counted = [_windows(stream, length) for length in range(1, order + 1)]
@@ -180,7 +176,7 @@ def load_language_model(path: Path) -> LanguageModel:
             "hanline language-model corpus.files=[…] output=…"
         )
     try:
-        with safe_open(path, "numpy") as opened:  # type: ignore[no-untyped-call]
+        with safe_open(path, "numpy") as opened:
             metadata = opened.metadata() or {}
         with path.open("rb") as file:
             mapped = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
@@ -262,7 +258,8 @@ def _smoothed(characters: str, counted: list[tuple[np.ndarray, np.ndarray]]) -> 
             shorter, _ = _find(keys[-1], seen & np.uint64((1 << _BITS * (length - 1)) - 1))
             keys.append(seen)
             probabilities.append(
-                np.maximum(counts - discount, 0) / totals[of] + rest[of] * probabilities[-1][shorter]
+                np.maximum(counts - discount, 0) / totals[of]
+                + rest[of] * probabilities[-1][shorter]
             )
     backoffs.append(np.zeros(len(keys[-1])))
     return LanguageModel(

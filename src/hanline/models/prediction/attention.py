@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hanline.models.beam import Hypothesis, Prior, State
+from hanline.models.confidence import with_least
 from hanline.models.guidance import Positions, letter_spans
 from hanline.models.stage import ALTERNATIVES, Letter, Prediction
 from hanline.text.charset import Charset
@@ -285,7 +286,9 @@ class AttentionPrediction(Prediction):
                 row[keep].tolist() for row, keep in zip(classes.cpu(), going.cpu(), strict=True)
             )
         ]
-        return texts, confidences.tolist()
+        written = going & (classes >= self.special_classes)
+        least = probabilities.where(written, 1.0).amin(dim=1)
+        return texts, with_least(texts, confidences.tolist(), least.tolist())
 
     def best_classes(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Map features (B, T, D') to classes and probabilities (B, max_label_length + 1).

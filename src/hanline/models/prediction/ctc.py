@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hanline.models.beam import Hypothesis, Prior, align_ctc, search_ctc
+from hanline.models.confidence import least_of_runs, with_least
 from hanline.models.guidance import Positions, letter_steps
 from hanline.models.prediction.ctc_loss import BLANK, ctc_losses
 from hanline.models.stage import ALTERNATIVES, Letter, Prediction
@@ -182,7 +183,8 @@ class CTCPrediction(Prediction):
             "".join(characters[c - self.special_classes] for c in line[start].tolist())
             for line, start in zip(classes.cpu(), starts.cpu(), strict=True)
         ]
-        return texts, probabilities.prod(dim=1).tolist()
+        least = least_of_runs(classes.cpu().numpy(), probabilities.cpu().numpy(), BLANK)
+        return texts, with_least(texts, probabilities.prod(dim=1).tolist(), least.tolist())
 
 
 def _runs(path: np.ndarray, probabilities: np.ndarray) -> Iterator[tuple[int, int, float, float]]:
