@@ -257,10 +257,8 @@ def _smoothed(characters: str, counted: list[tuple[np.ndarray, np.ndarray]]) -> 
             backoffs.append(np.log(backoff))
             shorter, _ = _find(keys[-1], seen & np.uint64((1 << _BITS * (length - 1)) - 1))
             keys.append(seen)
-            probabilities.append(
-                np.maximum(counts - discount, 0) / totals[of]
-                + rest[of] * probabilities[-1][shorter]
-            )
+            given = np.maximum(counts - discount, 0) / totals[of]
+            probabilities.append(given + rest[of] * probabilities[-1][shorter])
     backoffs.append(np.zeros(len(keys[-1])))
     return LanguageModel(
         characters,

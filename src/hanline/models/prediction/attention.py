@@ -81,7 +81,7 @@ class AttentionPrediction(Prediction):
         ended = self._ended(features, prior)
         if not ended:
             return [Hypothesis("", 0.0)]
-        hypotheses = []
+        hypotheses: list[Hypothesis] = []
         for text, score in ended[: prior.beam.best]:
             classes = torch.tensor([[GO, *text, END]], device=features.device)
             scores, weights = self.teacher_forced(features, classes[:, :-1])
