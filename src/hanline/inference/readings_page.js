@@ -144,7 +144,8 @@ function redraw() {
 
 const ORDERS = {
   given: null,
-  doubt: (a, b) => a.confidence - b.confidence,
+  // What could not be read is no doubtful reading, and comes last.
+  doubt: (a, b) => Boolean(a.problem) - Boolean(b.problem) || a.confidence - b.confidence,
   sure: (a, b) => b.confidence - a.confidence,
   errors: (a, b) => b.confusions.length - a.confusions.length,
 };
