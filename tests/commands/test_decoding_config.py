@@ -44,7 +44,8 @@ def test_a_lexicon_restricts_what_predict_writes(folder, words, checkpoint, comm
     lines = (tmp_path / "readings.jsonl").read_text(encoding="utf-8").splitlines()
     texts = [json.loads(line)["text"] for line in lines]
     assert {word for text in texts for word in text.split()} <= {"가나", "한글"}
-    assert [t for t, w in zip(texts, words, strict=True) if w in ("가나", "한글")] == ["가나", "한글"]
+    in_lexicon = [text for text, word in zip(texts, words, strict=True) if word in ("가나", "한글")]
+    assert in_lexicon == ["가나", "한글"]
 
 
 @pytest.mark.parametrize(

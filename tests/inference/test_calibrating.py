@@ -125,9 +125,7 @@ def test_exports_of_a_calibrated_checkpoint_are_calibrated(unsure, checkpoint, c
     pictures = sorted(unsure.glob("*.png"))[:20]
     expected = calibrated.read(pictures)
     for name in ("safetensors", "onnx"):
-        done = command(
-            "export", "checkpoint=calibrated.ckpt", f"format={name}", f"output={name}"
-        )
+        done = command("export", "checkpoint=calibrated.ckpt", f"format={name}", f"output={name}")
         assert done.status == 0, done.err
         file = next(tmp_path.glob(f"{name}.{name}"))
         exported = hanline.Reader(file, "cpu", precision="32-true").read(pictures)

@@ -2,6 +2,7 @@
 
 import io
 import shutil
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -80,11 +81,7 @@ def overlaps(page):
         "article", "all => all.map((e) => [e.getBoundingClientRect().top, e.offsetHeight])"
     )
     boxes.sort()
-    return [
-        (one, other)
-        for one, other in zip(boxes, boxes[1:], strict=False)
-        if abs(one[0] + one[1] - other[0]) > 1
-    ]
+    return [(one, other) for one, other in pairwise(boxes) if abs(one[0] + one[1] - other[0]) > 1]
 
 
 def test_few_rows_are_elements_wherever_one_looks(page):
@@ -170,4 +167,3 @@ def test_rows_stay_in_place_when_the_window_becomes_narrower(page):
     settled(page)
     assert not overlaps(page)
     assert page.locator("article").count() > 2
-

@@ -126,9 +126,9 @@ def test_a_search_without_knowledge_reads_as_sure_texts_are_read(kind, make_reco
     ((texts, confidences, letters),) = recognizer.read_letters_all([pictures])
     prior = Prior(Beam(sure=0.0), recognizer.charset)
     (found,) = recognizer.search_all([pictures], prior)
-    assert [best.text for best, in found] == texts
-    assert [best.confidence for best, in found] == pytest.approx(confidences)
-    assert [best.letters for best, in found] == letters
+    assert [best.text for (best,) in found] == texts
+    assert [best.confidence for (best,) in found] == pytest.approx(confidences)
+    assert [best.letters for (best,) in found] == letters
 
 
 def all_attention_texts(prediction, features):
@@ -168,7 +168,7 @@ def test_a_language_model_decides_for_attention_too(make_recognizer):
     with torch.inference_mode():
         beam = Beam(width=50, candidates=3, model=model, weight=20.0)
         found = prediction.eval().search(features, Prior(beam, prediction.charset))
-        assert [best.text for best, in found] == ["다나"] * 2
+        assert [best.text for (best,) in found] == ["다나"] * 2
         restricted = Beam(width=50, candidates=3, lexicon=["가다"], best=9)
         found = prediction.search(features, Prior(restricted, prediction.charset))
         # An image may be empty; else it has a word of the lexicon.
