@@ -29,7 +29,8 @@ def make_reader(config: DictConfig) -> Reader:
         config.batch_size,
         config.precision,
         config.deskew,
-        instantiate(config.decoding),
+        # A command that has no such group reads greedily.
+        instantiate(config.decoding) if config.get("decoding") else None,
     )
     if reader.device.type == "cpu":
         keep_freed_memory()
