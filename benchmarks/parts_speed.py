@@ -3,9 +3,10 @@
     python benchmarks/parts_speed.py [--lines N] [--before CHECKOUT]
 
 Lines of the embedded headlines, drawn in the bundled fonts, are read by the shipped model from
-arrays, each way in turns. The time is that of the processor, so other work beside it counts little. CHECKOUT is a former
-checkout of Hanline: its text alone is what the others are compared with, in a process of its own.
-Goals: the text alone at most 2 % slower than before, and all parts at most 25 %.
+arrays, each way in turns. The time is that of the processor, so other work beside it counts little.
+CHECKOUT is a former checkout of Hanline: its text alone is what the others are compared with, in a
+process of its own. Goals: the text alone at most 2 % slower than before, and all parts at most
+25 %.
 """
 
 import argparse

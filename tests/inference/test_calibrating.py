@@ -1,7 +1,9 @@
 """Confidences that were calibrated: measured, kept in every file, and used."""
 
+import copy
 import json
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ import hanline
 from hanline.errors import HanlineError
 from hanline.formats.registry import load_model, open_model
 from hanline.inference.calibration import fit_scale
-from hanline.models.confidence import ConfidenceScale, least_of_runs, log_odds
+from hanline.models.confidence import Confidence, ConfidenceScale, least_of_runs, log_odds
 
 
 def test_a_scale_is_found_again():
@@ -35,6 +37,13 @@ def test_lines_that_a_threshold_tells_apart_have_a_finite_scale():
 def test_lines_that_teach_nothing_are_refused(right):
     with pytest.raises(HanlineError, match="dataset="):
         fit_scale([0.2, 0.3, 0.8, 0.9], right)
+
+
+def test_a_confidence_survives_a_copy_and_another_process():
+    confidence = Confidence(0.25, 0.5)
+    for same in (copy.deepcopy(confidence), pickle.loads(pickle.dumps(confidence))):
+        assert (same, same.least) == (0.25, 0.5)
+    assert json.dumps(confidence) == "0.25"
 
 
 def test_certain_probabilities_have_finite_odds():

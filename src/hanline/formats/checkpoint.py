@@ -55,7 +55,7 @@ class Checkpoint(Format):
 
     def save_measured(self, path: Path, output: Path, entries: Mapping[str, Any]) -> list[Path]:
         content = dict(load_weights_file(path))
-        model_of(content, path)  # It refuses what is no model.
+        model_of(content, path)  # It refuses other files.
         content[KEY] = record.with_measured(content[KEY], entries)
         return write_all({output: saved(content)})
 

@@ -91,7 +91,7 @@ class Safetensors(Format):
         return write_all(files)
 
     def save_measured(self, path: Path, output: Path, entries: Mapping[str, Any]) -> list[Path]:
-        self.load(path)  # It refuses what is damaged.
+        self.load(path)  # It refuses damaged files.
         note = record.with_measured(_checked_record(path.with_suffix(".json")), entries)
         text = json.dumps(note, ensure_ascii=False, indent=2) + "\n"
         contents = {output: path.read_bytes()} if output != path else {}

@@ -43,7 +43,7 @@ class PageFormat(ABC):
 
     @abstractmethod
     def close(self) -> Path:
-        """Write what is left. Return the file, or the folder of several."""
+        """Write the rest. Return the file, or the folder of several."""
 
 
 class Alto(PageFormat):

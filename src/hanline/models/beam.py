@@ -15,6 +15,8 @@ from hanline.models.stage import Letter
 from hanline.text.charset import Charset
 from hanline.text.language_model import BEGIN, END, LanguageModel
 
+# Scores of the language model that are kept, a hundred bytes each.
+_KEPT_SCORES = 500_000
 # A node of words: the next nodes by character. The key "" says that a word ends here.
 _Node = Mapping[str, Any]
 # Where a text is: the context of the language model, the place in the favored words, what they have
@@ -69,7 +71,7 @@ class Hypothesis:
 
 
 class Prior:
-    """What is known of texts before an image is seen.
+    """Knowledge of texts before an image is seen.
 
     Args:
         beam: the settings.
@@ -103,6 +105,8 @@ class Prior:
         if model is None or self._symbols is None:
             return
         symbols = {int(self._symbols[c]) for c in characters} | {END}
+        if len(self._scores) > _KEPT_SCORES:
+            self._scores.clear()
         contexts = {state[0] for state in states}
         wanted = [(c, s) for c in contexts for s in symbols if (c, s) not in self._scores]
         if wanted:
@@ -178,7 +182,7 @@ def search_ctc(log_probabilities: np.ndarray, prior: Prior) -> list[tuple[list[i
 
     Args:
         log_probabilities: float (T, 1 + charset); class 0 is the blank.
-        prior: what is known of texts.
+        prior: knowledge of texts.
 
     Returns:
         The best texts as classes, and the logarithms of what all their paths and the prior give,
@@ -191,7 +195,7 @@ def search_ctc(log_probabilities: np.ndarray, prior: Prior) -> list[tuple[list[i
         log_probabilities = np.where(barred, -np.inf, log_probabilities)
     number = min(beam.candidates + 1, log_probabilities.shape[1])
     tops = np.argpartition(-log_probabilities, number - 1, axis=1)[:, :number]
-    # What is less probable than this at a step is not worth following.
+    # A character less probable than this at a step is not followed.
     floor = -np.inf if allowed is not None else _FLOOR
     prefixes: dict[tuple[int, ...], _Prefix] = {
         (): _Prefix(0.0, prior.start(), blank=0.0),

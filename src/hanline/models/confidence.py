@@ -18,8 +18,9 @@ class Confidence(float):
 
     least: float
 
-    def __new__(cls, product: float, least: float) -> "Confidence":
-        """Return the product with what it was made of."""
+    # Copies and pickles hand in the product alone, and put the least in themselves.
+    def __new__(cls, product: float, least: float = math.nan) -> "Confidence":
+        """Return a product that knows its least sure character."""
         made = super().__new__(cls, product)
         made.least = least
         return made
@@ -35,7 +36,7 @@ class ConfidenceScale:
 
     Attributes:
         slope: by which the log odds are multiplied; more than 0, so that the order of lines stays.
-        offset: what is added then.
+        offset: added then.
     """
 
     slope: float
@@ -61,7 +62,7 @@ def least_of_runs(classes: np.ndarray, probabilities: np.ndarray, blank: int) ->
     Args:
         classes: int64 (B, T), the class of each step.
         probabilities: float32 (B, T), theirs.
-        blank: the class that is no character.
+        blank: the class between characters.
 
     Returns:
         float32 (B,): 1 where a line has no character.

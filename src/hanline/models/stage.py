@@ -184,7 +184,7 @@ class Prediction(Stage):
         )
 
     def search(self, features: Tensor, prior: "Prior") -> list[list["Hypothesis"]]:
-        """Search features (B, T, D') for texts, by what is known of texts before.
+        """Search features (B, T, D') for texts, by knowledge of texts.
 
         A prediction that can follow several texts at once overrides this method.
 

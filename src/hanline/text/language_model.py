@@ -45,7 +45,7 @@ class LanguageModel:
         characters: the characters that have symbols of their own, from ``FIRST`` on.
         keys: for each order from 1, the n-grams, uint64, ascending.
         log_probabilities: for each order, those of the last symbol after the others, float32.
-        log_backoffs: for each order, what is added where the n-gram is a context after which a
+        log_backoffs: for each order, added where the n-gram is a context after which a
             symbol was never seen, float32.
     """
 
