@@ -5,8 +5,8 @@
 Lines of the embedded headlines, drawn in the bundled fonts, are read by the shipped model from
 arrays, each way in turns. The time is that of the processor, so other work beside it counts little.
 CHECKOUT is a former checkout of Hanline: its text alone is what the others are compared with. It is
-read in a process of its own, and so is the text alone once more. Goals: the text alone at most 2 % slower than before, and all parts at most
-25 %.
+read in a process of its own, and so is the text alone once more. Goals: the text alone at most 2 %
+slower than before, and all parts at most 25 %.
 """
 
 import argparse
