@@ -77,14 +77,18 @@ def measure(reader: Reader, dataset: Path) -> Measured:
     chances = [halves[i % 2].chance(sure) for i, sure in enumerate(least)]
     return Measured(
         scale,
-        _delay(reader, dataset),
+        measure_delay(reader, dataset),
         calibration(products, right),
         calibration(chances, right),
     )
 
 
-def _delay(reader: Reader, dataset: Path) -> float | None:
-    """Return how far to the right characters are written, in heights of the images."""
+def measure_delay(reader: Reader, dataset: Path) -> float | None:
+    """Return how far to the right characters are written, in heights of the images.
+
+    Returns:
+        The median over all characters; None if too few places of characters are known.
+    """
     if not isinstance(reader.recognizer, Recognizer) or (dataset / GT).is_file():
         return None
     known = list(islice(_positioned(dataset), _SAMPLES))
