@@ -30,8 +30,11 @@ from hanline.errors import HanlineError
 from hanline.inference.deskew import straightened
 from hanline.inference.parts import Parts, located
 from hanline.inference.preparation import Checkpoint, prepare
+from hanline.models.beam import Beam, Prior
+from hanline.models.confidence import Confidence, ConfidenceScale
 from hanline.models.precision import ReadingPrecision
 from hanline.models.recognizer import Recognizer
+from hanline.models.stage import Letter
 from hanline.pretrained import SHIPPED
 from hanline.system.parallel import available_cpus
 
@@ -47,15 +50,19 @@ class Reading:
 
     Attributes:
         text: empty where there is a problem.
-        confidence: the product of the characters' probabilities, between 0 and 1.
+        confidence: between 0 and 1. If the model's file was calibrated, the chance that the text is
+            right; else the product of the characters' probabilities.
         problem: why the image could not be read; empty where it could.
         parts: its characters and words, if they were asked for.
+        others: the next best texts with their confidences, the best first, if the search was asked
+            for more than one.
     """
 
     text: str = ""
     confidence: float = 0.0
     problem: str = ""
     parts: Parts | None = None
+    others: tuple[tuple[str, float], ...] = ()
 
 
 # What an image is given as: a file's path or its bytes, or an image that is decoded already, as
@@ -80,10 +87,13 @@ class Reader:
             their own.
         deskew: where widths follow the images, look again at lines that were read with little
             confidence, turned level and cut to their text.
+        decoding: how the scores become texts; None takes the most probable character each.
+        calibrated: give confidences as chances, if the file was calibrated. Else they are products
+            of probabilities.
 
     Raises:
         HanlineError: the file cannot be opened, the device does not exist, the batch size is not
-            positive, or the recognizer cannot read in 8 bits.
+            positive, or the recognizer cannot read in 8 bits, or cannot search.
     """
 
     def __init__(
@@ -93,6 +103,8 @@ class Reader:
         batch_size: int = 64,
         precision: ReadingPrecision = "auto",
         deskew: bool = True,
+        decoding: Beam | None = None,
+        calibrated: bool = True,
     ) -> None:
         if batch_size < 1:
             raise HanlineError(f"batch_size is {batch_size}: a batch has at least one image")
@@ -104,6 +116,18 @@ class Reader:
         self.in_bfloat16 = prepared.in_bfloat16
         self.image_format = ImageFormat(**self.recognizer.spec["image"])
         self.deskew = deskew and self.image_format.width is None
+        self._scale: ConfidenceScale | None = (
+            getattr(self.recognizer, "confidence_scale", None) if calibrated else None
+        )
+        self.prior: Prior | None = None
+        if decoding:
+            if not isinstance(self.recognizer, Recognizer):
+                raise HanlineError(
+                    "decoding=beam: expected a checkpoint, or a file of hanline export "
+                    "format=safetensors, since another runtime gives texts only. Set "
+                    "decoding=greedy, or checkpoint=… to such a file"
+                )
+            self.prior = Prior(decoding, self.recognizer.charset)
 
     @overload
     def read(  # type: ignore[overload-overlap]
@@ -198,14 +222,26 @@ class Reader:
             unsure = [i for i, r in enumerate(readings) if _confidence_a_character(r) < _UNSURE]
             turned = ((i, self._straightened(decoded[i])) for i in unsure)
             level = [(i, *pixels_and_size) for i, pixels_and_size in turned if pixels_and_size]
-            level_widths = {i: size[0] for i, _, size in level}
             for index, reading in self._read_lines(level, parts):
                 best = max(readings[index], reading, key=_confidence_a_character)
                 if best is reading and reading.parts:
-                    factor = cast(_Line, decoded[index]).size[0] / level_widths[index]
-                    best = replace(reading, parts=reading.parts.stretched(factor))
+                    size = cast(_Line, decoded[index]).size
+                    best = replace(reading, parts=reading.parts.stretched(size))
                 readings[index] = best
-        return readings
+        return [self._calibrated(reading) for reading in readings] if self._scale else readings
+
+    def _calibrated(self, reading: Reading) -> Reading:
+        """Return a reading whose confidence is the chance that it is right."""
+        product = reading.confidence
+        if reading.problem or not self._scale or not isinstance(product, Confidence):
+            return reading
+        chance = self._scale.chance(product.least)
+        # The image says how much less probable the others are.
+        others = tuple(
+            (text, chance * min(1.0, sure / product) if product else 0.0)
+            for text, sure in reading.others
+        )
+        return replace(reading, confidence=chance, others=others)
 
     def _straightened(
         self, line: "_Line | ImageError"
@@ -233,6 +269,9 @@ class Reader:
                 _stacked([pixels for _, pixels, _ in batch]).to(self.device) for batch in batches
             ]
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.in_bfloat16):
+                if self.prior:
+                    yield from self._searched(batches, stacked, self.prior, parts)
+                    continue
                 if parts:
                     yield from self._with_parts(batches, stacked)
                     continue
@@ -246,12 +285,30 @@ class Reader:
     ) -> Iterator[tuple[int, Reading]]:
         recognizer = cast(Recognizer, self.recognizer)
         for batch, results in zip(batches, recognizer.read_letters_all(stacked), strict=True):
-            for (number, pixels, size), text, confidence, letters in zip(
-                batch, *results, strict=True
-            ):
-                width = pixels.shape[1]
-                scale = width * size[0] / inner_width(size, self.image_format, width)
-                yield number, Reading(text, confidence, "", Parts(located(letters, scale, size)))
+            for line, text, confidence, letters in zip(batch, *results, strict=True):
+                yield line[0], Reading(text, confidence, "", self._parts(line, letters))
+
+    def _searched(
+        self,
+        batches: Sequence[Sequence[_Numbered]],
+        stacked: Sequence[torch.Tensor],
+        prior: Prior,
+        parts: bool,
+    ) -> Iterator[tuple[int, Reading]]:
+        recognizer = cast(Recognizer, self.recognizer)
+        for batch, found in zip(batches, recognizer.search_all(stacked, prior), strict=True):
+            for line, (best, *rest) in zip(batch, found, strict=True):
+                others = tuple((other.text, other.confidence) for other in rest)
+                placed = self._parts(line, best.letters) if parts else None
+                yield line[0], Reading(best.text, best.confidence, "", placed, others)
+
+    def _parts(self, line: _Numbered, letters: Sequence[Letter]) -> Parts:
+        _, pixels, size = line
+        width = pixels.shape[1]
+        scale = width * size[0] / inner_width(size, self.image_format, width)
+        delay = cast(Recognizer, self.recognizer).delay * self.image_format.height / width
+        letters = [replace(letter, middle=letter.middle - delay) for letter in letters]
+        return Parts(located(letters, scale, size), size=size)
 
     def _together(self, of_width: Mapping[int, list[_Numbered]]) -> Iterator[list[list[_Numbered]]]:
         """Batches of lines of one width, those of like widths together, narrow ones first.
