@@ -1,0 +1,1 @@
+"""Every day a better reader: take what is new, train, compare, promote."""
