@@ -64,9 +64,7 @@ def test_a_state_that_reads_the_older_dataset_worse_is_not_kept(finetune, datase
         f"guard.dataset={datasets / 'sound'}",
     )
     assert done.status == 0, done.err
-    assert (
-        "guard: accuracy of guard.dataset is 100.00 % before the first step" in done.out + done.err
-    )
+    assert "guard: accuracy of guard.dataset is 100.00 % before the first step" in printed
     assert (
         "guard: no state is within the bound, so there is no best_guarded.ckpt"
         in done.out + done.err
@@ -100,7 +98,8 @@ def test_each_validation_dataset_has_its_own_metrics(finetune, datasets):
     finetune(
         "sound",
         "trainer.max_steps=5",
-        f"data.more_validation={{odd: {datasets / 'shifted'}, even: {datasets / 'sound'}}}",
+        "data.more_validation="
+        f"[{{name: odd, dir: {datasets / 'shifted'}}}, {{name: even, dir: {datasets / 'sound'}}}]",
     )
     events = EventAccumulator(str(datasets / "run"))
     events.Reload()
@@ -139,7 +138,10 @@ def test_a_frozen_stage_keeps_its_weights_for_its_steps(
         ("freeze_steps=-1", None),
         ("guard.most_lost=-1", None),
         ("guard.mostlost=1", "guard.mostlost"),
-        ("data.more_validation={accuracy: x}", "has the name 'accuracy': expected letters"),
+        (
+            "data.more_validation=[{name: accuracy, dir: x}]",
+            "has the name 'accuracy': expected letters",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused(finetune, datasets, given, message):
@@ -152,6 +154,19 @@ def test_what_cannot_be_is_refused(finetune, datasets, given, message):
     )
     assert done.status == 1
     assert (message or f"{given}: expected") in done.err
+
+
+def test_shifted_labels_are_noticed_before_the_first_step(finetune):
+    done = finetune("shifted", "trainer.max_steps=1")
+    assert "the labels are shifted by a line: what is read in a picture fits the label a line" in (
+        done.out + done.err
+    )
+    assert "the labels are shifted" not in "".join(finetune_again(finetune))
+
+
+def finetune_again(finetune):
+    done = finetune("sound", "trainer.max_steps=1", "overwrite=true")
+    return done.out, done.err
 
 
 def test_nothing_that_learns_is_refused():

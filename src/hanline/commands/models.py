@@ -55,9 +55,7 @@ def _list(registry: ModelRegistry, metric: str) -> None:
     shown = find_metric(metric, "metric")
     now = registry.in_use()
     names = [SHIPPED, *registry.names()]
-    sets = list(
-        dict.fromkeys(name for model in names for name in registry.about(model).metrics)
-    )
+    sets = list(dict.fromkeys(name for model in names for name in registry.about(model).metrics))
     columns = [f"{name}, {shown.title}" for name in sets]
     table = Table("", "model", "made", "parent", *columns, "why", box=None, pad_edge=False)
     for name in names:

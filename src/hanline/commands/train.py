@@ -186,13 +186,14 @@ def with_guard(data: DictConfig, guard: GuardKeys) -> DictConfig:
     """
     if guard.dataset is None:
         return data
-    named = dict(data.get("more_validation") or {})
-    if GUARD in named:
+    named = list(data.get("more_validation", []))
+    if GUARD in (entry["name"] for entry in named):
         raise HanlineError(
-            f"data.more_validation.{GUARD}={named[GUARD]}: expected another name, since that is the "
-            "one of guard.dataset. Rename it"
+            f"data.more_validation has the name {GUARD!r}: expected another, since guard.dataset "
+            "has it. Rename it"
         )
-    return DictConfig(plain(data) | {"more_validation": named | {GUARD: guard.dataset}})
+    guarded = {"name": GUARD, "dir": guard.dataset}
+    return DictConfig(plain(data) | {"more_validation": [*named, guarded]})
 
 
 def own_callbacks(config: DictConfig, guard: GuardKeys) -> list[pl.Callback]:

@@ -59,9 +59,9 @@ def paired_gain(
     """
     if not labels or not len(labels) == len(before) == len(after):
         raise ValueError(f"{len(labels)} labels, {len(before)} and {len(after)} readings")
+    pairs = (zip(labels, texts, strict=True) for texts in (before, after))
     sums = [
-        np.array([metric.add(Readings([label], [text])) for label, text in zip(labels, texts)])
-        for texts in (before, after)
+        np.array([metric.add(Readings([label], [text])) for label, text in pair]) for pair in pairs
     ]
     sign = 1 if metric.direction == "max" else -1
 

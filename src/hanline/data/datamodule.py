@@ -5,7 +5,7 @@ import math
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -51,6 +51,16 @@ class MixedIn:
     share: float
 
 
+@dataclass(frozen=True)
+class MoreValidation:
+    """An entry of ``data.more_validation``: a dataset with metrics of its own."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    name: str
+    dir: str
+
+
 class TextImageData(pl.LightningDataModule):
     """Serves batches of text images; ``conf/data`` explains the keys.
 
@@ -62,7 +72,7 @@ class TextImageData(pl.LightningDataModule):
         charset: the characters that labels may have.
         corpus: makes the texts to render. It is called only if a source renders.
         synthesis: makes what renders. It is called only if a source renders.
-        more_validation: more datasets to validate on, by name; each has metrics of its own.
+        more_validation: more datasets to validate on; each has metrics of its own.
 
     Raises:
         HanlineError: an argument is out of bounds.
@@ -86,7 +96,7 @@ class TextImageData(pl.LightningDataModule):
         corpus: Callable[[], Corpus],
         synthesis: Callable[[], DatasetRenderer],
         # Runs of before it was there are resumed, too.
-        more_validation: Mapping[str, str] | None = None,
+        more_validation: Sequence[MoreValidation] = (),
     ) -> None:
         super().__init__()
         if batch_size < 1:
@@ -117,10 +127,13 @@ class TextImageData(pl.LightningDataModule):
         self.image_format = self.run.image_format
         self.train = train(part="train", run=self.run)
         self.validation = validation(part="validation", run=self.run)
-        named = dict(more_validation or {})
-        check_names(named)
+        more = [
+            MoreValidation(**entry) if isinstance(entry, dict) else entry
+            for entry in more_validation
+        ]
+        check_names([entry.name for entry in more])
         self.more_validation = {
-            name: StoredSource(place, "validation", self.run) for name, place in named.items()
+            entry.name: StoredSource(entry.dir, "validation", self.run) for entry in more
         }
         self.mix = [MixedIn(**entry) if isinstance(entry, dict) else entry for entry in mix]
         check_shares(self.mix)
@@ -297,13 +310,13 @@ class TextImageData(pl.LightningDataModule):
         )
 
 
-def check_names(more_validation: Mapping[str, str]) -> None:
-    """Raise a HanlineError if a name of ``data.more_validation`` cannot be part of a log's key."""
-    for name in more_validation:
-        if not re.fullmatch(r"[\w-]+", name) or name in metrics():
+def check_names(names: Sequence[str]) -> None:
+    """Raise a HanlineError if names of ``data.more_validation`` cannot be part of a log's key."""
+    for name in names:
+        if not re.fullmatch(r"[\w-]+", name) or name in metrics() or names.count(name) > 1:
             raise HanlineError(
                 f"data.more_validation has the name {name!r}: expected letters, digits, dashes and "
-                "underscores, and not the name of a metric. Choose another name"
+                "underscores, once, and not the name of a metric. Choose another name"
             )
 
 

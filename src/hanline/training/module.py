@@ -113,8 +113,7 @@ class RecognizerModule(pl.LightningModule):
         features = self.recognizer.features(batch.images)
         losses, counts = self.recognizer.prediction.losses(features, batch.labels)
         texts, confidences = self.recognizer.prediction.decode(self.recognizer.prediction(features))
-        sets = [self.metrics, *self.more_metrics.values()]
-        sets[dataloader_idx].update(batch.labels, texts, losses, counts)
+        self._measured_sets()[dataloader_idx].update(batch.labels, texts, losses, counts)
         return {"texts": texts, "confidences": confidences}
 
     def on_validation_epoch_end(self) -> None:
@@ -124,11 +123,15 @@ class RecognizerModule(pl.LightningModule):
         for name, value in values.items():
             self.log(f"validation/{name}", value, rank_zero_only=False)
         self.metrics.reset()
-        for dataset, measured in self.more_metrics.items():
+        for dataset, measured in zip(self.more_metrics, self._measured_sets()[1:], strict=True):
             for name, value in measured.compute().items():
                 self.log(f"validation/{dataset}/{name}", value, rank_zero_only=False)
             measured.reset()
         self.measured = {name: values[name] for name in metrics()} | {"step": self.global_step}
+
+    def _measured_sets(self) -> list[ValidationMetrics]:
+        more = [part for part in self.more_metrics.values() if isinstance(part, ValidationMetrics)]
+        return [self.metrics, *more]
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Make the optimizer and the scheduler, which counts steps."""

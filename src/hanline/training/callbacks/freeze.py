@@ -49,7 +49,7 @@ class Freeze(pl.Callback):
         """Freeze, or thaw when the time has come."""
         frozen = self._is_frozen(trainer)
         for stage in self._stages(pl_module):
-            # Gradients would take a third of a step. Several devices wait for those of every weight.
+            # Several devices wait for the gradients of every weight.
             if trainer.world_size == 1:
                 stage.requires_grad_(not frozen)
             for part in stage.modules():
