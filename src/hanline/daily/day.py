@@ -90,6 +90,10 @@ class Day:
         Raises:
             HanlineError: a step failed. The model in use is the former one.
         """
+        ended_before = self.folder / f"{OUTCOME}.json"
+        if ended_before.is_file():
+            # A model that was rolled back since then is not put in use again.
+            return read_json(ended_before)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._step("crawl", self._crawl)
         headlines = self._step("headlines", self._take_headlines)

@@ -1,4 +1,4 @@
-"""``history.html``: all days of a registry as one page that needs no network, and in TensorBoard."""
+"""``history.html``: the days of a registry as one page that needs no network; and TensorBoard."""
 
 import shutil
 from html import escape
