@@ -132,6 +132,8 @@ class ModelRegistry:
             return []
         try:
             entries = json.loads(pointer.read_text(encoding="utf-8"))
+            if not isinstance(entries, list):
+                raise TypeError("it is no list")
             return [Use(str(e["model"]), str(e["since"]), str(e["why"])) for e in entries]
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise HanlineError(
