@@ -3,7 +3,8 @@
     python benchmarks/ten_days.py [--folder DIR] [--poisoned DAY] [--minutes N]
 
 From day four on the headlines have letters of that day, and from day six on the captions have
-another font. The table has the character error rate on each day's new text and on the fixed dataset.
+another font. The table has the character error rate on each day's new text and on the fixed
+dataset.
 It takes hours on two cores; examples/update_demo.py is three of these days in small.
 """
 
@@ -28,7 +29,7 @@ def main() -> int:
     """
     parser = argparse.ArgumentParser(description="Ten days of hanline update.")
     parser.add_argument("--folder", help="where to put the files; a temporary one without it")
-    parser.add_argument("--poisoned", type=int, default=8, help="a day with shifted labels; 0: none")
+    parser.add_argument("--poisoned", type=int, default=8, help="a day of shifted labels")
     parser.add_argument("--minutes", type=float, default=30, help="the longest training of a day")
     parser.add_argument("--steps", type=int, default=800, help="of the training of a day")
     options = parser.parse_args()

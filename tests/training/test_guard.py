@@ -156,7 +156,7 @@ def test_what_cannot_be_is_refused(finetune, datasets, given, message):
 
 def test_shifted_labels_are_noticed_before_the_first_step(finetune):
     done = finetune("shifted", "trainer.max_steps=1")
-    assert "the labels are shifted by a line: what is read in a picture fits the label a line" in (
+    assert "the labels are shifted by a line: the reading of a picture fits the label a line" in (
         done.out + done.err
     )
     assert "the labels are shifted" not in "".join(finetune_again(finetune))

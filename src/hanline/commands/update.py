@@ -1,4 +1,4 @@
-"""``hanline update``: trains on what is new, compares, and promotes the model if it is better."""
+"""``hanline update``: trains on new text, compares, and promotes the model if it is better."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

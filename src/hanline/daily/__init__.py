@@ -1,1 +1,1 @@
-"""Every day a better reader: take what is new, train, compare, promote."""
+"""Every day a better reader: take in new text, train, compare, promote."""

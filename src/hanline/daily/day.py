@@ -133,7 +133,7 @@ class Day:
             )
         return {"status": status}
 
-    # --- what is new --------------------------------------------------------------------------
+    # --- new text ------------------------------------------------------------------------------
 
     def _take_headlines(self) -> dict[str, Any]:
         """Divide the headlines into training, choosing and comparing."""
@@ -442,7 +442,7 @@ def read_json(file: Path) -> dict[str, Any]:
         content = json.loads(file.read_text(encoding="utf-8"))
         if isinstance(content, dict):
             return content
-        problem = "it is no mapping"
+        problem = "it is not a mapping"
     except (OSError, ValueError, RecursionError) as error:
         problem = str(error)
     raise HanlineError(f"{file} is damaged: {problem}. Remove it, and its step is done again")

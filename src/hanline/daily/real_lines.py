@@ -1,4 +1,4 @@
-"""Real labelled lines that a day takes in: what is new, and what of it can be trusted."""
+"""Real labelled lines that a day takes in: the new ones, and which of them can be trusted."""
 
 import hashlib
 import logging
@@ -43,7 +43,7 @@ class RealLine:
 
 @dataclass
 class RealLines:
-    """What is new in a folder of real lines.
+    """The new lines of a folder.
 
     Attributes:
         lines: those that can be trusted.

@@ -16,6 +16,7 @@ import torch
 from pydantic import ConfigDict
 from torch.utils.data import DataLoader
 
+from hanline.data.augmentation import Augmentation, AugmentedSamples
 from hanline.data.base import ENDLESS, Batch, DataRun, Group, Samples, Source
 from hanline.data.images import ImageFormat
 from hanline.data.labels import LabelRules
@@ -73,6 +74,7 @@ class TextImageData(pl.LightningDataModule):
         corpus: makes the texts to render. It is called only if a source renders.
         synthesis: makes what renders. It is called only if a source renders.
         more_validation: more datasets to validate on; each has metrics of its own.
+        augmentation: what happens to stored training images; None changes none.
 
     Raises:
         HanlineError: an argument is out of bounds.
@@ -97,6 +99,7 @@ class TextImageData(pl.LightningDataModule):
         synthesis: Callable[[], DatasetRenderer],
         # Runs of before it was there are resumed, too.
         more_validation: Sequence[MoreValidation] = (),
+        augmentation: Augmentation | None = None,
     ) -> None:
         super().__init__()
         if batch_size < 1:
@@ -138,6 +141,7 @@ class TextImageData(pl.LightningDataModule):
         self.mix = [MixedIn(**entry) if isinstance(entry, dict) else entry for entry in mix]
         check_shares(self.mix)
         self.mixed_in = [StoredSource(entry.dir, "train", self.run) for entry in self.mix]
+        self.augmentation = augmentation if augmentation and augmentation.changes else None
         self._make_corpus = corpus
         self._make_synthesis = synthesis
         self.train_groups: list[Group] = []
@@ -150,8 +154,11 @@ class TextImageData(pl.LightningDataModule):
             source.prepare()
         if not self._may_cache:
             return
+        # Augmentation is of images as they are stored.
+        cached = [self.validation, *self.more_validation.values()]
+        cached = cached if self.augmentation else self._sources
         try:
-            samples = [group.samples for source in self._sources for group in source.open()]
+            samples = [group.samples for source in cached for group in source.open()]
         except HanlineError:
             # setup() reports dataset errors, in every process.
             return
@@ -169,6 +176,17 @@ class TextImageData(pl.LightningDataModule):
         own = self.train.open()
         mixed_in = [source.open()[0] for source in self.mixed_in]
         self.train_groups = mix(own, mixed_in, self.mix)
+        if self.augmentation:
+            self.train_groups = [
+                group
+                if len(group.samples) >= ENDLESS
+                else group._replace(
+                    samples=AugmentedSamples(
+                        group.samples, self.augmentation, self.run.seed + place
+                    )
+                )
+                for place, group in enumerate(self.train_groups)
+            ]
         self.validation_groups = self.validation.open()
         if any(len(group.samples) >= ENDLESS for group in self.validation_groups):
             raise HanlineError(

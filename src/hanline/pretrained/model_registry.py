@@ -38,7 +38,7 @@ _NAME = re.compile(r"[\w][\w.-]{0,99}")
 
 @dataclass(frozen=True)
 class About:
-    """What is known of a model of the registry.
+    """The facts about a model of the registry.
 
     Attributes:
         name: its name.
@@ -133,7 +133,7 @@ class ModelRegistry:
         try:
             entries = json.loads(pointer.read_text(encoding="utf-8"))
             if not isinstance(entries, list):
-                raise TypeError("it is no list")
+                raise TypeError("it is not a list")
             return [Use(str(e["model"]), str(e["since"]), str(e["why"])) for e in entries]
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise HanlineError(
@@ -155,7 +155,7 @@ class ModelRegistry:
         return self.folder / name / MODEL
 
     def about(self, name: str) -> About:
-        """Return what is known of a model.
+        """Return the facts about a model.
 
         Raises:
             HanlineError: there is no such model, or its ``about.json`` is damaged.
@@ -182,11 +182,11 @@ class ModelRegistry:
         """Add a model; its folder appears whole or not at all.
 
         Args:
-            about: what is known of it.
+            about: the facts about it.
             write: writes ``model.safetensors`` and ``card.md`` into the folder that it is given.
 
         Returns:
-            The model's folder. A model that is there already is left as it is.
+            The model's folder. A model that is there already is left unchanged.
 
         Raises:
             HanlineError: the name cannot be one.
@@ -214,7 +214,7 @@ class ModelRegistry:
         return place
 
     def note(self, about: About) -> None:
-        """Replace what is known of a model."""
+        """Replace the facts about a model."""
         self._check(about.name)
         self._write_json(self.folder / about.name / _ABOUT, asdict(about))
 
@@ -271,7 +271,7 @@ class ModelRegistry:
         kept = {now, *self.about(now).parents[:1], *self.names()[-keep:]}
         removed = [name for name in self.names() if name not in kept]
         for name in removed:
-            # Renamed first: a folder that is partly removed is no model.
+            # Renamed first: a folder that is partly removed is not a model.
             aside = self.folder / f"{_ASIDE}{name}.removed"
             shutil.rmtree(aside, ignore_errors=True)
             (self.folder / name).rename(aside)

@@ -35,7 +35,7 @@ def misfit(labels: Sequence[str], texts: Sequence[str]) -> str:
     lines = "a line" if abs(shift) == 1 else f"{abs(shift)} lines"
     which = "after" if shift > 0 else "before"
     return (
-        f"the labels are shifted by {lines}: what is read in a picture fits the label {lines} "
+        f"the labels are shifted by {lines}: the reading of a picture fits the label {lines} "
         f"{which} its own (similarity {best:.2f}; with its own {own:.2f})"
     )
 
