@@ -1,4 +1,4 @@
-"""Augmentation of stored images: by seed and number alone, of the same size, never the same twice."""
+"""Augmentation of stored images: by seed and number alone, of the same size."""
 
 import hashlib
 from itertools import pairwise

@@ -177,16 +177,7 @@ class TextImageData(pl.LightningDataModule):
         mixed_in = [source.open()[0] for source in self.mixed_in]
         self.train_groups = mix(own, mixed_in, self.mix)
         if self.augmentation:
-            self.train_groups = [
-                group
-                if len(group.samples) >= ENDLESS
-                else group._replace(
-                    samples=AugmentedSamples(
-                        group.samples, self.augmentation, self.run.seed + place
-                    )
-                )
-                for place, group in enumerate(self.train_groups)
-            ]
+            self.train_groups = augmented(self.train_groups, self.augmentation, self.run.seed)
         self.validation_groups = self.validation.open()
         if any(len(group.samples) >= ENDLESS for group in self.validation_groups):
             raise HanlineError(
@@ -326,6 +317,16 @@ class TextImageData(pl.LightningDataModule):
             # numbers come from, and a resumed run would draw others.
             generator=torch.Generator().manual_seed(self.run.seed),
         )
+
+
+def augmented(groups: Sequence[Group], augmentation: Augmentation, seed: int) -> list[Group]:
+    """Return the training groups, those of stored samples augmented."""
+    return [
+        group
+        if len(group.samples) >= ENDLESS
+        else group._replace(samples=AugmentedSamples(group.samples, augmentation, seed + place))
+        for place, group in enumerate(groups)
+    ]
 
 
 def check_names(names: Sequence[str]) -> None:
