@@ -24,7 +24,7 @@ from hanline.text.charset import named_charset
 from hanline.text.corpus import Corpus
 
 LOOK = OmegaConf.to_object(OmegaConf.load(CONF / "renderer" / "varied.yaml"))
-STRONG = instantiate(OmegaConf.load(CONF / "augmentation" / "strong.yaml"))
+STRONG = partial(instantiate, OmegaConf.load(CONF / "augmentation" / "strong.yaml"))
 FIXED = {"height": 16, "width": 64, "channels": 1, "keep_ratio": False}
 FOLLOWING = {"height": 16, "width": None, "channels": 1, "keep_ratio": True}
 both_widths = pytest.mark.parametrize("image", [FIXED, FOLLOWING], ids=["fixed", "following"])

@@ -156,7 +156,9 @@ def train(config: DictConfig) -> float | None:
     data: TextImageData = instantiate(
         with_guard(config.data, guard),
         # Runs of before it was there are resumed, too.
-        augmentation=instantiate(config.augmentation) if "augmentation" in config else None,
+        augmentation=partial(instantiate, config.augmentation)
+        if "augmentation" in config
+        else None,
         charset=charset,
         corpus=partial(instantiate, config.corpus),
         synthesis=partial(instantiate, config.synthesis, characters=charset.characters),

@@ -74,7 +74,7 @@ class TextImageData(pl.LightningDataModule):
         corpus: makes the texts to render. It is called only if a source renders.
         synthesis: makes what renders. It is called only if a source renders.
         more_validation: more datasets to validate on; each has metrics of its own.
-        augmentation: what happens to stored training images; None changes none.
+        augmentation: makes what happens to stored training images; None changes none.
 
     Raises:
         HanlineError: an argument is out of bounds.
@@ -99,7 +99,7 @@ class TextImageData(pl.LightningDataModule):
         synthesis: Callable[[], DatasetRenderer],
         # Runs of before it was there are resumed, too.
         more_validation: Sequence[MoreValidation] = (),
-        augmentation: Augmentation | None = None,
+        augmentation: Callable[[], Augmentation] | None = None,
     ) -> None:
         super().__init__()
         if batch_size < 1:
@@ -141,7 +141,8 @@ class TextImageData(pl.LightningDataModule):
         self.mix = [MixedIn(**entry) if isinstance(entry, dict) else entry for entry in mix]
         check_shares(self.mix)
         self.mixed_in = [StoredSource(entry.dir, "train", self.run) for entry in self.mix]
-        self.augmentation = augmentation if augmentation and augmentation.changes else None
+        made = augmentation() if augmentation else None
+        self.augmentation = made if made and made.changes else None
         self._make_corpus = corpus
         self._make_synthesis = synthesis
         self.train_groups: list[Group] = []
