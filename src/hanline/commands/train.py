@@ -29,6 +29,7 @@ from hanline.text.charset import Charset
 from hanline.training.callbacks.best_checkpoint import best_value
 from hanline.training.callbacks.freeze import Freeze
 from hanline.training.callbacks.guard import GUARD, Guard
+from hanline.training.callbacks.label_fit import LabelFit
 from hanline.training.callbacks.last_checkpoint import TrainingStopped
 from hanline.training.distributed import end_with_first_process, launched_processes
 from hanline.training.errors import failures_as_messages
@@ -201,8 +202,10 @@ def with_guard(data: DictConfig, guard: GuardKeys) -> DictConfig:
 
 
 def own_callbacks(config: DictConfig, guard: GuardKeys) -> list[pl.Callback]:
-    """Return the callbacks of ``freeze`` and ``guard``."""
+    """Return the callbacks of ``freeze``, ``guard`` and ``finetune_from``."""
     callbacks: list[pl.Callback] = []
+    if config.finetune_from and not config.resume:
+        callbacks.append(LabelFit())
     stages = list(config.get("freeze", []))
     if stages:
         callbacks.append(Freeze(stages, config.get("freeze_steps")))

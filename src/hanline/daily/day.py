@@ -267,7 +267,7 @@ class Day:
             f"part={'train' if training else 'validation'}",
             f"samples={count}",
             # Other pictures of the same text each day.
-            f"seed={int(hashlib.sha256(path.parent.name.encode()).hexdigest()[:6], 16)}",
+            f"seed={int(_hashed(f'{self.name} {path.parent.name}')[:6], 16)}",
         ]
         run_command("synthesize", words, self.log)
 
@@ -320,7 +320,11 @@ class Day:
     def _corpus(self) -> list[str]:
         if not _lines(self.folder / "train.txt"):
             return ["corpus=embedded"]
-        return ["corpus=files", f"corpus.files=[{quoted(self.folder / 'train.txt')}]"]
+        words = ["corpus=files", f"corpus.files=[{quoted(self.folder / 'train.txt')}]"]
+        if _lines(self.folder / "choose.txt"):
+            # Else a share of the headlines would be kept out of training.
+            words.append(f"corpus.validation_files=[{quoted(self.folder / 'choose.txt')}]")
+        return words
 
     def _register(
         self, parent: str, kept: str, headlines: dict[str, Any], real: dict[str, Any]
