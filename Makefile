@@ -7,7 +7,7 @@ INSTALLED := .venv/.installed
 BENCH := .venv/.bench_installed
 DOCS := .venv/.docs_installed
 
-.PHONY: help demo crawl-demo test test-fast test-processor attack coverage lint docs bench clean
+.PHONY: help demo crawl-demo update-demo test test-fast test-processor attack coverage lint docs bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -24,6 +24,9 @@ demo: $(SMALL)  ## from nothing to a reading: render, train, read unseen words
 
 crawl-demo: $(INSTALLED)  ## two days of crawling a news site on this machine; about 10 seconds
 	$(BIN)/python examples/crawl_demo.py
+
+update-demo: $(INSTALLED)  ## three days of crawling, training and promoting on that site; at most 10 minutes on two cores
+	$(BIN)/python examples/update_demo.py
 
 # One thread each: more of them than there are cores wait for one another, ten times as long.
 test: lint  ## everything that must hold: style, types, tests

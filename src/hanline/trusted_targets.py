@@ -31,6 +31,7 @@ _PLACES: Mapping[tuple[str, ...], str] = {
     ("synthesis", "renderer"): "renderer",
     ("synthesis", "renderer", "renderers", "*"): "renderer",
     ("data",): "data",
+    ("augmentation",): "augmentation",
     ("data", "train"): "source",
     ("data", "validation"): "source",
     **{("model", stage): "stage" for stage in STAGES},

@@ -77,7 +77,8 @@ class Reader:
 
     Args:
         checkpoint: what reads: a file of ``hanline train``, or of ``hanline export`` as onnx or
-            safetensors; ``shipped``, the reader that comes with Hanline; or a recognizer.
+            safetensors; ``shipped``, the reader that comes with Hanline; ``in-use``, or the name
+            of a model of ``hanline models``; or a recognizer.
         device: ``auto`` takes a GPU if there is one; else a device of torch, such as ``cuda:1``.
         batch_size: images at a time.
         precision: ``32-true``; ``bf16-mixed``, which is faster where the hardware multiplies in
