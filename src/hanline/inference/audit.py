@@ -3,18 +3,16 @@
 import csv
 import hashlib
 import html
-import io
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import NamedTuple, cast
 
 import numpy as np
 import torch
-from PIL import Image
 from rapidfuzz.distance import Levenshtein
 
 from hanline.data.image_folder import GT, read_gt
@@ -27,7 +25,7 @@ from hanline.system.files import replacing, write_text
 from hanline.text.normalization import normalize
 
 AUDIT, PAGE, IMAGES = "audit.tsv", "audit.html", "images"
-_HEAD = "rank score reasons label reading distance sample source image".split()
+_HEAD = ["rank", "score", "reasons", "label", "reading", "distance", "sample", "source", "image"]
 _AT_A_TIME = 1024
 # Of 256 levels of grey: a picture with less between its lightest and darkest has nothing on it.
 _BLANK = 12
@@ -256,7 +254,10 @@ def _losses(recognizer: Recognizer, features: torch.Tensor, labels: list[str]) -
     losses, counts = recognizer.prediction.losses(features, labels)
     # CTC counts a label as one part and gives the loss a character.
     whole = losses.float().cpu() * torch.tensor(
-        [max(1, len(label)) if count == 1 else 1 for label, count in zip(labels, counts.tolist())]
+        [
+            max(1, len(label)) if count == 1 else 1
+            for label, count in zip(labels, counts.tolist(), strict=True)
+        ]
     )
     steps = features.shape[1]
     impossible = [
@@ -270,7 +271,7 @@ def _losses(recognizer: Recognizer, features: torch.Tensor, labels: list[str]) -
 
 
 def _repeats(label: str) -> int:
-    return sum(one == other for one, other in zip(label, label[1:], strict=False))
+    return sum(one == other for one, other in pairwise(label))
 
 
 def _compare_copies(samples: Sequence[_Sample]) -> None:

@@ -58,7 +58,8 @@ CREATE TABLE decisions (
 """
 # The columns that an item shows unchanged.
 _SHOWN = (
-    "id name source label reason rank text confidence problem decision decided_text version revision"
+    "id name source label reason rank text confidence problem decision decided_text version "
+    "revision"
 )
 _NEXT_REVISION = "(SELECT COALESCE(MAX(revision), 0) + 1 FROM items)"
 
@@ -147,9 +148,7 @@ class ReviewStore:
     def token(self) -> str:
         """Return the secret of this review's address; the same after a restart."""
         with self._transaction() as run:
-            run(
-                "INSERT OR IGNORE INTO facts VALUES ('token', ?)", (secrets.token_urlsafe(24),)
-            )
+            run("INSERT OR IGNORE INTO facts VALUES ('token', ?)", (secrets.token_urlsafe(24),))
             (token,) = run("SELECT value FROM facts WHERE name = 'token'").fetchone()
             return str(token)
 
