@@ -189,8 +189,8 @@ def _samples(dataset: Path) -> Iterator[_Sample]:
         ) from error
     for path in paths:
         store = LMDBStore(path)
-        name = path.relative_to(dataset).as_posix()
-        source = dataset.name if name == "." else name
+        below = path.relative_to(dataset).as_posix()
+        source = dataset.name if below == "." else below
         for start in range(0, len(store), 256):
             numbers = range(start, min(start + 256, len(store)))
             for number, sample in zip(numbers, store.samples(numbers), strict=True):

@@ -121,7 +121,7 @@ def _write_dataset(
         counts.append(len(chosen))
         if chosen:
             _write_part(store, chosen, aside / part, form)
-    return Exported(path, *counts, contradictory, split)
+    return Exported(path, counts[0], counts[1], contradictory, split)
 
 
 def _split(samples: Sequence[_Confirmed], validation: float) -> tuple[set[int], str]:

@@ -51,6 +51,9 @@ const IMAGE = /\.(apng|avif|bmp|dib|gif|j2k|jfif|jp2|jpe?g?|pbm|pgm|png|pnm|ppm|
 
 const $ = (id) => document.getElementById(id);
 const items = new Map();
+// A decision names the version that was shown, not one that has come since: else it would replace
+// unseen what another window has decided.
+let shownVersion = 0;
 let revision = 0, current = null, drafts = new Map(), language, online = true, busy = false;
 const author = stored("author") || keep("author", crypto.randomUUID ? crypto.randomUUID() : String(Math.random()));
 
@@ -106,9 +109,6 @@ let counts = { items: 0, read: 0, confirmed: 0, not_legible: 0, not_a_line: 0 };
 function take(item) {
   const before = items.get(item.id);
   if (before && before.version > item.version) return;
-  // What is typed stays, and its version too: so a decision that was made elsewhere is a conflict.
-  if (before && current === item.id && item.version !== before.version && drafts.has(item.id))
-    item = { ...item, shown_version: before.shown_version ?? before.version };
   items.set(item.id, item);
   revision = Math.max(revision, item.revision);
 }
@@ -184,7 +184,7 @@ function showFacts(item) {
 function open(id) {
   const item = items.get(id);
   current = id;
-  delete item.shown_version;
+  shownVersion = item.version;
   $("picture").src = `/api/items/${id}/image`;
   $("text").value = drafts.get(id) ?? proposed(item);
   $("line").hidden = false;
@@ -249,10 +249,11 @@ async function decide(decision) {
   if (decision === "confirmed" && !text.trim()) { warn(language.not_stored(language.need_text)); return; }
   busy = true;
   try {
-    const order = { version: item.shown_version ?? item.version, decision, text: decision === "confirmed" ? text : "", author };
+    const order = { version: shownVersion, decision, text: decision === "confirmed" ? text : "", author };
     const { status, ok, content } = await ask("PUT", `/api/items/${item.id}`, order);
     if (status === 409) {
       items.set(item.id, content.item);
+      shownVersion = content.item.version;
       warn(language.conflict(described(content.item), order.text));
       drafts.set(item.id, text);
       showAll();

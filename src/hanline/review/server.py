@@ -17,7 +17,7 @@ from hanline.data.images import ImageError, check_image, decode_image
 from hanline.errors import HanlineError
 from hanline.review.batching import BatchingReader, QueueFullError
 from hanline.review.exports import Form, export
-from hanline.review.label_files import LABEL_SUFFIXES, parse_labels
+from hanline.review.label_files import LABEL_SUFFIXES, Labels, parse_labels
 from hanline.review.store import ChangedMeanwhileError, Decision, NewItem, ReviewStore
 
 _PAGE = {
@@ -212,7 +212,7 @@ def _add_items(app: FastAPI, review: Review) -> None:
 def _take(store: ReviewStore, files: Sequence[tuple[str, bytes]]) -> dict[str, Any]:
     """Keep uploaded images and label files; return what became of them."""
     new, refused, labeled = [], [], 0
-    labels = {}
+    labels: Labels = {}
     for path, content in files:
         # The name is shown and compared, and never opened.
         name = "/".join(p for p in path.replace("\\", "/").split("/") if p not in ("", ".", ".."))
