@@ -200,29 +200,45 @@ function unmark() {
   $("alternatives").replaceChildren();
 }
 
-// Tab: the next doubtful letter of the reading, found in the text that stands in the field.
+// Tab: the next doubtful letter. If the text is not the reading, what differs is one stop, and the
+// letters before and behind it are where they are in the reading.
 let tabbed = -1;
+function stops(item) {
+  const text = $("text").value, letters = item.letters;
+  const starts = [0];
+  for (const letter of letters) starts.push(starts.at(-1) + letter.text.length);
+  let before = 0, behind = 0;
+  while (before < Math.min(text.length, item.text.length) && text[before] === item.text[before]) before++;
+  while (behind < Math.min(text.length, item.text.length) - before
+    && text[text.length - 1 - behind] === item.text[item.text.length - 1 - behind]) behind++;
+  const shift = text.length - item.text.length, found = [];
+  letters.forEach((letter, at) => {
+    if (letter.confidence >= DOUBTFUL) return;
+    if (starts[at + 1] <= before) found.push({ start: starts[at], end: starts[at + 1], letter });
+    else if (starts[at] >= item.text.length - behind) found.push({ start: starts[at] + shift, end: starts[at + 1] + shift, letter });
+  });
+  if (text !== item.text) found.push({ start: before, end: text.length - behind, letter: null });
+  return found.sort((a, b) => a.start - b.start || a.end - b.end);
+}
 function nextDoubtful(step) {
-  const item = items.get(current);
-  if (!item || $("text").value !== item.text) return false;
-  for (let at = tabbed + step; at >= 0 && at < item.letters.length; at += step) {
-    if (item.letters[at].confidence < DOUBTFUL) { markLetter(item, at); return true; }
-  }
-  tabbed = step > 0 ? item.letters.length : -1;
-  return false;
+  const found = stops(items.get(current));
+  const next = tabbed + step;
+  if (next < 0 || next >= found.length) { tabbed = step > 0 ? found.length : -1; return false; }
+  tabbed = next;
+  mark(found[next]);
+  return true;
 }
 
-function markLetter(item, at) {
-  tabbed = at;
-  const letter = item.letters[at];
-  const start = item.letters.slice(0, at).reduce((sum, one) => sum + one.text.length, 0);
+function mark({ start, end, letter }) {
+  unmark();
   $("text").focus();
-  $("text").setSelectionRange(start, start + letter.text.length);
-  const picture = $("picture"), mark = $("mark");
+  $("text").setSelectionRange(start, end);
+  if (!letter) return;
+  const picture = $("picture"), box = $("mark");
   if (picture.naturalWidth) {
-    mark.style.left = `${(100 * letter.left) / picture.naturalWidth}%`;
-    mark.style.width = `${(100 * (letter.right - letter.left)) / picture.naturalWidth}%`;
-    mark.hidden = false;
+    box.style.left = `${(100 * letter.left) / picture.naturalWidth}%`;
+    box.style.width = `${(100 * (letter.right - letter.left)) / picture.naturalWidth}%`;
+    box.hidden = false;
   }
   $("letter").textContent = language.letter(letter.text, percent(letter.confidence));
   $("alternatives").replaceChildren(...letter.alternatives.map((other) => {
@@ -230,7 +246,7 @@ function markLetter(item, at) {
     button.type = "button";
     button.textContent = `${other.text} ${percent(other.confidence)}`;
     button.addEventListener("click", () => {
-      $("text").setRangeText(other.text, start, start + letter.text.length, "end");
+      $("text").setRangeText(other.text, start, end, "end");
       typed();
       $("text").focus();
     });
