@@ -1,33 +1,13 @@
 """Labels that are wrong are found, whatever is wrong with them."""
 
-import random
-
 import pytest
+from auditing import spoil
 from PIL import Image
 
 from hanline.data.packing import pack
 from hanline.errors import HanlineError
 from hanline.inference.audit import AUDIT, PAGE, audit, read_audit
 from hanline.inference.reader import Reader
-
-
-def spoil(labels, count, seed):
-    """Return labels of which some are wrong, and which: swapped, cut, longer, one letter other."""
-    generator = random.Random(seed)
-    spoiled = generator.sample(range(len(labels)), count)
-    wrong = list(labels)
-    for turn, number in enumerate(spoiled):
-        label = labels[number]
-        at = generator.randrange(len(label))
-        other = generator.choice([c for c in "가나다라마바사1230" if c != label[at]])
-        kinds = (
-            generator.choice([one for one in labels if one != label]),
-            label[:at] + label[at + 1 :] or other,
-            label[:at] + other + label[at:],
-            label[:at] + other + label[at + 1 :],
-        )
-        wrong[number] = kinds[turn % 4]
-    return wrong, set(spoiled)
 
 
 def relabel(folder, change):

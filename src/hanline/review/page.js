@@ -296,7 +296,8 @@ function advance() {
 }
 
 async function undo() {
-  if (busy) return;
+  // What was accepted a moment ago is still under way.
+  while (busy) await new Promise((go) => setTimeout(go, 20));
   busy = true;
   try {
     const { status, ok, content } = await ask("POST", "/api/undo", { author });
