@@ -42,7 +42,9 @@ def main() -> None:
     given = parser.parse_args()
     images = list(drawn(given.images))
     reader = Reader(given.checkpoint, device="cpu")
-    alone, served, memory = [], [], []
+    alone: list[float] = []
+    served: list[float] = []
+    memory: list[int] = []
     expected: list[str] = []
     results: Counter[str] = Counter()
     with server(given.checkpoint) as (base, token, pid):

@@ -18,7 +18,7 @@ _TEXT, _IMAGE, _CHOICE = "transcription", "image", "legibility"
 _CHOICES: dict[Decision, str] = {"not_legible": "not legible", "not_a_line": "not a line"}
 # PaddleOCR leaves such a box out of a training.
 _IGNORED = "###"
-# Label Studio's settings for what is written here.
+# Label Studio's settings for the tasks below.
 LABEL_STUDIO_SETTINGS = f"""<View>
   <Image name="{_IMAGE}" value="$image"/>
   <TextArea name="{_TEXT}" toName="{_IMAGE}" maxSubmissions="1" editable="true"/>
@@ -49,7 +49,7 @@ def parse_labels(name: str, content: bytes) -> Labels:
         content: its bytes.
 
     Raises:
-        HanlineError: it is no label file of a known form.
+        HanlineError: it is not a label file of a known form.
     """
     try:
         text = content.decode("utf-8-sig")

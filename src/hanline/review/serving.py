@@ -85,7 +85,7 @@ def serve(
     importing.start()
     print(f"open http://{shown}:{port}/?token={token}", flush=True)
     if host not in ("127.0.0.1", "localhost", "::1"):
-        print("note: everyone who can reach this address can see what is sent", flush=True)
+        print("note: everyone who can reach this address can read all that is sent", flush=True)
     try:
         server.run(sockets=[opened])
     finally:

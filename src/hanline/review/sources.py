@@ -1,4 +1,4 @@
-"""What ``input`` of ``hanline review`` may be: images, labeled images, LMDB, an audit."""
+"""The items that ``input`` of ``hanline review`` names: images, labeled images, LMDB, an audit."""
 
 from collections.abc import Iterator
 from itertools import islice

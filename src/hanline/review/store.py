@@ -1,4 +1,4 @@
-"""What is reviewed, and what was decided, in one SQLite file."""
+"""The items of a review and the decisions about them, in one SQLite file."""
 
 import hashlib
 import json
