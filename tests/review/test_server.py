@@ -105,7 +105,7 @@ def test_bad_input_is_refused_and_the_server_lives_on(server, images, tmp_path):
             assert client.post("/read", files=good, headers={"Origin": origin}).status_code == 403
         assert client.post("/read", files=good, headers={"Origin": server.base}).status_code == 200
         # No token.
-        for token in ("Bearer ", "Bearer wrong", "Bearer 가".encode(), "Basic x"):
+        for token in ("Bearer", "Bearer wrong", "Bearer 가".encode(), "Basic x"):
             answer = client.post("/read", files=good, headers={"Authorization": token})
             assert answer.status_code == 401
         assert client.get("/openapi.json", headers={"Authorization": ""}).status_code == 401

@@ -4,6 +4,7 @@ import asyncio
 import hmac
 import json
 from collections.abc import Collection
+from contextlib import suppress
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs
 
@@ -14,6 +15,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 _BODIES = 4
 # Seconds without a byte of a body after which its request ends.
 _PATIENCE = 30.0
+# Seconds in which the rest of a refused body is thrown away: whoever still sends sees no answer.
+_DRAIN = 3.0
 _SECURITY = [
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -62,14 +65,16 @@ class Guard:
             return  # nothing here speaks WebSocket
         headers = Headers(scope=scope)
         refusal = self._refusal(scope, headers)
+        length = headers.get("content-length", "")
+        if not refusal and length.isdecimal() and int(length) > self._largest:
+            refusal = 413, self._too_large()
+        has_body = length not in ("", "0") or "transfer-encoding" in headers
         if refusal:
+            # To ask for a body would have it sent, if the sender waits for that.
+            if has_body and "expect" not in headers:
+                await _drain(receive)
             await _answer(send, *refusal)
             return
-        length = headers.get("content-length", "")
-        if length.isdecimal() and int(length) > self._largest:
-            await _answer(send, 413, self._too_large())
-            return
-        has_body = length not in ("", "0") or "transfer-encoding" in headers
         # A body of unknown length may be the largest.
         reserved = (int(length) if length.isdecimal() else self._largest) if has_body else 0
         if self._under_way + reserved > _BODIES * self._largest:
@@ -149,10 +154,19 @@ class Guard:
             if not refused:
                 raise
         if refused and not begun:
+            if refused.startswith("413"):
+                await _drain(receive)
             await _answer(send, int(refused[:3]), refused[4:])
 
     def _too_large(self) -> str:
         return f"a request has at most {self._largest / 2**20:g} MiB; upload_mb=… sets it"
+
+
+async def _drain(receive: Receive) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_DRAIN):
+            while (await receive()).get("more_body", False):
+                pass
 
 
 async def _answer(send: Send, status: int, detail: str, retry: bool = False) -> None:
