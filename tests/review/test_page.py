@@ -140,12 +140,11 @@ def test_from_dropping_to_training(serve, visit, pictures, command, checkpoint, 
             labels |= {stored.get(b"label-%09d" % n).decode() for n in range(1, count + 1)}
     assert len(labels) == 5
     assert "고친 글" in labels
-    # The word that was corrected has letters that this little model does not know; skip it.
     trained = command(
         *("train", "data=lmdb", f"data.train.dir={place / 'train'}"),
         *(f"data.validation.dir={place / 'validation'}", f"finetune_from={checkpoint}"),
         *("trainer=cpu", "trainer.max_steps=1", "trainer.val_check_interval=1", "logger=none"),
-        *("data.batch_size=2", "data.workers=0", "hydra.run.dir=run"),
+        *("data.batch_size=2", "data.num_workers=0", "hydra.run.dir=run"),
     )
     assert trained.status == 0, trained.err
     assert (tmp_path / "run" / "last.ckpt").is_file()
