@@ -92,7 +92,7 @@ def decided(page, count):
     wait_for(page, f"document.querySelector('#counts').textContent.includes('{count} decided')")
 
 
-def test_from_dropping_to_training(serve, visit, pictures, command, checkpoint, tmp_path):
+def test_from_dropping_to_training(serve, visit, pictures, command, tmp_path):
     server = serve("validation=0.3")
     page = visit(server)
     drop(page, [*pictures, ("notes.png", b"no image")])
@@ -141,8 +141,8 @@ def test_from_dropping_to_training(serve, visit, pictures, command, checkpoint, 
     assert len(labels) == 5
     assert "고친 글" in labels
     trained = command(
-        *("train", "data=lmdb", f"data.train.dir={place / 'train'}"),
-        *(f"data.validation.dir={place / 'validation'}", f"finetune_from={checkpoint}"),
+        *("train", "experiment=adapt", "data=lmdb", f"data.train.dir={place / 'train'}"),
+        f"data.validation.dir={place / 'validation'}",
         *("trainer=cpu", "trainer.max_steps=1", "trainer.val_check_interval=1", "logger=none"),
         *("data.batch_size=2", "data.num_workers=0", "hydra.run.dir=run"),
     )
