@@ -5,8 +5,9 @@ import io
 import shutil
 import time
 
-import lmdb
 import pytest
+
+from hanline.data.lmdb_store import LMDBStore
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 pytest.importorskip("fastapi", reason="needs hanline[review]")
@@ -135,9 +136,8 @@ def test_from_dropping_to_training(serve, visit, pictures, command, tmp_path):
     place = tmp_path / "review" / "exports" / "lmdb_001"
     labels = set()
     for part in ("train", "validation"):
-        with lmdb.open(str(place / part), readonly=True).begin() as stored:
-            count = int(stored.get(b"num-samples"))
-            labels |= {stored.get(b"label-%09d" % n).decode() for n in range(1, count + 1)}
+        store = LMDBStore(place / part)
+        labels.update(store.known_labels(range(len(store))))
     assert len(labels) == 5
     assert "고친 글" in labels
     trained = command(
