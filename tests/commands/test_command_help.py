@@ -135,13 +135,15 @@ def test_hanline_lists_its_commands(monkeypatch, capsys):
 )
 def test_a_misspelt_command_is_told_the_nearest(misspelt, meant, monkeypatch, capsys):
     with pytest.raises(
-        SystemExit, match=rf"{misspelt}.*did you mean {meant}\?.*there are: calibrate,"
+        SystemExit, match=rf"{misspelt}.*did you mean {meant}\?.*there are: audit, calibrate,"
     ):
         run_hanline(monkeypatch, capsys, misspelt)
 
 
 def test_a_strange_command_is_told_all(monkeypatch, capsys):
-    with pytest.raises(SystemExit, match=r"no command 'xyz'; there are: calibrate, evaluate"):
+    with pytest.raises(
+        SystemExit, match=r"no command 'xyz'; there are: audit, calibrate, evaluate"
+    ):
         run_hanline(monkeypatch, capsys, "xyz")
 
 
