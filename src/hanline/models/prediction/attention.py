@@ -3,6 +3,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hanline.models.guidance import Positions, letter_spans
+from hanline.models.prediction.ended import ended_texts
 from hanline.models.stage import ALTERNATIVES, Letter, Prediction
 from hanline.text.charset import Charset
 
@@ -176,21 +177,7 @@ class AttentionPrediction(Prediction):
 
         A confidence is the product of the probabilities of the text's characters.
         """
-        probabilities, classes = scores.float().softmax(dim=2).max(dim=2)
-        going = (classes == END).cumsum(dim=1) == 0
-        # The last step can only end a text.
-        going[:, self.steps - 1 :] = False
-        confidences = probabilities.where(going, 1.0).prod(dim=1)
-        # An empty text has no character, and so no confidence.
-        confidences = confidences.where(going[:, 0], 0.0)
-        characters = self.charset.characters
-        texts = [
-            "".join(characters[c - self.special_classes] for c in line if c >= self.special_classes)
-            for line in (
-                row[keep].tolist() for row, keep in zip(classes.cpu(), going.cpu(), strict=True)
-            )
-        ]
-        return texts, confidences.tolist()
+        return ended_texts(scores, self.charset, self.special_classes, END, self.steps)
 
     def best_classes(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Map features (B, T, D') to classes and probabilities (B, max_label_length + 1).
