@@ -45,7 +45,7 @@ class PARSeqPrediction(Prediction):
 
     class_tensors = ("head.weight", "head.bias", "characters.weight")
     special_classes = 1
-    decoding = {"kind": "parseq", "end": END, "first_character": special_classes}
+    decoding = {"kind": "any order", "end": END, "first_character": special_classes}
 
     def __init__(
         self,
@@ -82,8 +82,10 @@ class PARSeqPrediction(Prediction):
     def reset_parameters(self) -> None:
         """Start with small weights, as transformers are started."""
         start_small(self)
-        for weights in (self.characters.weight, self.start, self.places):
+        for weights in (self.characters.weight, self.places):
             nn.init.trunc_normal_(weights, std=0.02)
+        # As wide as a character is when it is embedded.
+        nn.init.trunc_normal_(self.start, std=0.02 * self.start.shape[2] ** 0.5)
 
     def forward(self, features: Tensor) -> Tensor:
         """Write texts, in the way that the arguments of the class say.
