@@ -160,7 +160,8 @@ class PARSeqPrediction(Prediction):
         A loop in the graph ends when every text has. The steps that it does not take have the class
         END and probability 1.
         """
-        looked_at = self._looked_at(features)
+        # A loop takes no two tensors that share their memory.
+        looked_at = [(keys.clone(), values.clone()) for keys, values in self._looked_at(features)]
         if self.autoregressive:
             classes, probabilities = self._loop(features, looked_at)
         else:
