@@ -20,9 +20,7 @@ def imported(case, **changes):
     shapes = REFERENCE[case]["shapes"]
     state = weights({k: s for k, s in shapes.items() if not k.endswith(COMPUTED)})
     state |= {k: torch.zeros(s) for k, s in shapes.items() if k.endswith(".mask")}
-    module, read_as = (
-        (parseq, parseq.Parseq()) if case in PARSEQ else (openocr, openocr.OpenOCR())
-    )
+    module, read_as = (parseq, parseq.Parseq()) if case in PARSEQ else (openocr, openocr.OpenOCR())
     path = Path(f"{case}.pt")
     file = read_as.complete(module.converted(state, {}, path), Description(), path)
     file.spec["prediction"] |= changes

@@ -246,7 +246,10 @@ def _groups(tensors: Mapping[str, Tensor], norm: str) -> tuple[list[int], list[i
     """Return the width of each of the three groups of layers, and the number of its layers."""
     widths = [len(tensors[f"groups.{group}.0.{norm}"]) for group in range(3)]
     counts = [
-        sum(re.fullmatch(rf"groups\.{group}\.\d+\.{re.escape(norm)}", n) is not None for n in tensors)
+        sum(
+            re.fullmatch(rf"groups\.{group}\.\d+\.{re.escape(norm)}", n) is not None
+            for n in tensors
+        )
         for group in range(3)
     ]
     return widths, counts

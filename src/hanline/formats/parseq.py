@@ -155,7 +155,9 @@ Converted = tuple[dict[str, Any], dict[str, Tensor], int, int]
 """Stages, tensors, the number of characters, and the most characters in a text."""
 
 
-def _parseq(bare: Mapping[str, Tensor], said: Mapping[str, Any], size: tuple[int, int]) -> Converted:
+def _parseq(
+    bare: Mapping[str, Tensor], said: Mapping[str, Any], size: tuple[int, int]
+) -> Converted:
     encoder = _below("encoder.", bare)
     features, state = _vit(encoder, said.get("enc_num_heads"), size, class_token=False)
     width, classes = bare["head.weight"].shape[1], bare["head.weight"].shape[0]
@@ -186,7 +188,9 @@ def _parseq(bare: Mapping[str, Tensor], said: Mapping[str, Any], size: tuple[int
     return stages, state, classes - 1, length
 
 
-def _vitstr(bare: Mapping[str, Tensor], said: Mapping[str, Any], size: tuple[int, int]) -> Converted:
+def _vitstr(
+    bare: Mapping[str, Tensor], said: Mapping[str, Any], size: tuple[int, int]
+) -> Converted:
     encoder = {name: tensor for name, tensor in bare.items() if not name.startswith("head.")}
     features, state = _vit(encoder, said.get("num_heads"), size, class_token=True)
     state["prediction.linear.weight"] = bare["head.weight"]
@@ -337,4 +341,3 @@ def _bare(content: Mapping[str, Any]) -> dict[str, Any]:
 def _kind(bare: Mapping[str, Any]) -> str | None:
     """Return the architecture that tensors are of, or None."""
     return next((kind for name, kind in _TELLTALES.items() if name in bare), None)
-
