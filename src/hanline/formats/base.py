@@ -151,6 +151,17 @@ class Format(ABC):
             )
         return file
 
+    def rewritten(self, path: Path, said: Description) -> bytes | None:
+        """Return a file to read with that has all of what the user says, for ``hanline import``.
+
+        Override this method if a format's weights cannot become those of a recognizer, but its
+        files can be read with. None: they can.
+
+        Raises:
+            HanlineError: the file is damaged, or what the user says does not fit it.
+        """
+        return None
+
     def open(self, path: Path) -> Runnable:
         """Open a file to read with it.
 

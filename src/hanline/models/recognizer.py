@@ -84,6 +84,12 @@ class Recognizer(nn.Module):
             raise HanlineError(
                 f"model.prediction._target_={prediction['_target_']}: expected a prediction stage"
             )
+        if last.needs_line and not self.feature_extraction.along_line:
+            raise HanlineError(
+                f"model.prediction._target_={prediction['_target_']}: expected features that "
+                "follow one another along the line, but the feature extraction keeps the rows of "
+                "the image. Set model.feature_extraction.rows=mean, or take model/prediction=parseq"
+            )
         self.prediction = last
         initialize(self)
         # Convolutions run several times faster in this layout, on processors as on GPUs.
@@ -138,6 +144,11 @@ class Recognizer(nn.Module):
         Raises:
             HanlineError: the prediction does not know where its characters are.
         """
+        if not self.feature_extraction.along_line:
+            raise HanlineError(
+                "parts=true: expected features that follow one another along the line, but the "
+                "feature extraction keeps the rows of the image. Set parts=false"
+            )
         features = self.sequence_modeling.forward_all([self._extracted(b) for b in batches])
         results = []
         for images, batch in zip(batches, features, strict=True):

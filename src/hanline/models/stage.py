@@ -52,10 +52,13 @@ class Stage(nn.Module):
     Attributes:
         out_channels: the width of the output: channels, features, or classes.
         any_width: whether it takes images or features of any width after it was built.
+        along_line: whether the steps that a feature extraction gives follow one another along the
+            line. Otherwise there is one for each place of the image, row by row.
     """
 
     out_channels: int
     any_width: bool = True
+    along_line: bool = True
 
     def forward_all(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """Return the output of ``forward`` for each of several inputs, whose shapes may differ.
@@ -109,6 +112,7 @@ class Prediction(Stage):
             those rows over by character.
         special_classes: the number of classes before the charset's first character.
         score_layer: the name of its ``nn.Linear`` if that layer alone maps features to scores.
+        needs_line: whether it can read only steps that follow one another along the line.
         decoding: how the classes of :meth:`best_classes` become a text, as plain values for readers
             without torch. ``first_character`` is ``special_classes``; ``kind`` a name for people;
             and one of ``blank``, the class between characters, where equal neighbors are one
@@ -118,6 +122,7 @@ class Prediction(Stage):
     class_tensors: tuple[str, ...]
     special_classes: int
     score_layer: str | None = None
+    needs_line: bool = False
     decoding: Mapping[str, Any] | None = None
 
     @abstractmethod

@@ -60,8 +60,11 @@ class EightBitFeatures(Stage):
             return node, node.all_input_nodes, module
 
         def work(*values: Tensor) -> Any:
+            # A value may be a size, which has no type.
             full = {
-                source: self.scales[source].read(value) if value.dtype == torch.uint8 else value
+                source: self.scales[source].read(value)
+                if getattr(value, "dtype", None) == torch.uint8
+                else value
                 for source, value in zip(node.all_input_nodes, values, strict=True)
             }
             arguments = cast(tuple[Any, ...], fx.map_arg(node.args, full.__getitem__))

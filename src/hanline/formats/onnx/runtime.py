@@ -36,7 +36,7 @@ class OnnxRecognizer:
         if not path.is_file():
             raise HanlineError(f"{path}: expected a model's file, but there is none")
         self.path = path
-        self._session = _session(path, ["CPUExecutionProvider"])
+        self._session = open_session(path, ["CPUExecutionProvider"])
         note = _checked_metadata(self._session, path)
         known = record.read(note, path)
         self.spec: dict[str, Any] = known["spec"]
@@ -63,7 +63,7 @@ class OnnxRecognizer:
                 "onnxruntime-gpu in its place"
             )
         provider = (_GPU, {"device_id": device.index or 0})
-        self._session = _session(self.path, [provider, "CPUExecutionProvider"])
+        self._session = open_session(self.path, [provider, "CPUExecutionProvider"])
         return self
 
     def eval(self) -> "OnnxRecognizer":
@@ -87,13 +87,16 @@ class OnnxRecognizer:
 
 
 def decode(
-    classes: np.ndarray, probabilities: np.ndarray, decoding: Mapping[str, Any], characters: str
+    classes: np.ndarray,
+    probabilities: np.ndarray,
+    decoding: Mapping[str, Any],
+    characters: Sequence[str],
 ) -> tuple[list[str], list[float]]:
     """Decode classes and probabilities (B, T) to B texts and their confidences.
 
     Args:
         decoding: see :attr:`hanline.models.stage.Prediction.decoding`.
-        characters: the charset.
+        characters: of each class from ``first_character``.
     """
     first = decoding["first_character"]
     characters_only = classes >= first
@@ -155,7 +158,12 @@ def _checked_decoding(note: Mapping[str, Any], path: Path) -> dict[str, Any]:
     raise HanlineError(f"the metadata of {path} is damaged: its decoding has no blank and no end")
 
 
-def _session(path: Path, providers: list[Any]) -> Any:
+def open_session(path: Path, providers: list[Any]) -> Any:
+    """Open a session of onnxruntime.
+
+    Raises:
+        HanlineError: the file is damaged, or onnxruntime is missing.
+    """
     runtime = _runtime()
     options = runtime.SessionOptions()
     options.log_severity_level = 3

@@ -4,8 +4,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hanline.models.beam import Hypothesis, Prior, State
-from hanline.models.confidence import with_least
 from hanline.models.guidance import Positions, letter_spans
+from hanline.models.prediction.ended import ended_texts, written_texts
 from hanline.models.stage import ALTERNATIVES, Letter, Prediction
 from hanline.text.charset import Charset
 
@@ -148,7 +148,9 @@ class AttentionPrediction(Prediction):
         """
         probabilities = scores.float().softmax(dim=2)
         chosen = probabilities.gather(2, classes.unsqueeze(2)).squeeze(2)
-        texts, confidences = self._written(classes, chosen)
+        texts, confidences = written_texts(
+            classes, chosen, self.charset, self.special_classes, END, self.steps
+        )
         length = weights.shape[2]
         places = (torch.arange(length, device=weights.device) + 0.5) / length
         middles = (weights.float() @ places).tolist()
@@ -268,27 +270,7 @@ class AttentionPrediction(Prediction):
 
         A confidence is the product of the probabilities of the text's characters.
         """
-        probabilities, classes = scores.float().softmax(dim=2).max(dim=2)
-        return self._written(classes, probabilities)
-
-    def _written(self, classes: Tensor, probabilities: Tensor) -> tuple[list[str], list[float]]:
-        """Write texts of the class of each step and its probability, (B, steps) each."""
-        going = (classes == END).cumsum(dim=1) == 0
-        # The last step can only end a text.
-        going[:, self.steps - 1 :] = False
-        confidences = probabilities.where(going, 1.0).prod(dim=1)
-        # An empty text has no character, and so no confidence.
-        confidences = confidences.where(going[:, 0], 0.0)
-        characters = self.charset.characters
-        texts = [
-            "".join(characters[c - self.special_classes] for c in line if c >= self.special_classes)
-            for line in (
-                row[keep].tolist() for row, keep in zip(classes.cpu(), going.cpu(), strict=True)
-            )
-        ]
-        written = going & (classes >= self.special_classes)
-        least = probabilities.where(written, 1.0).amin(dim=1)
-        return texts, with_least(texts, confidences.tolist(), least.tolist())
+        return ended_texts(scores, self.charset, self.special_classes, END, self.steps)
 
     def best_classes(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Map features (B, T, D') to classes and probabilities (B, max_label_length + 1).

@@ -32,6 +32,7 @@ class CTCPrediction(Prediction):
     class_tensors = ("linear.weight", "linear.bias")
     special_classes = 1
     score_layer = "linear"
+    needs_line = True
     decoding = {"kind": "ctc", "blank": BLANK, "first_character": special_classes}
 
     def __init__(self, in_channels: int, charset: Charset, max_label_length: int) -> None:
