@@ -228,6 +228,9 @@ HIDDEN = {
         "charset", "_target_", value="hanline.training.callbacks.monitoring.progress_bar"
     ),
     "an argument that its signature lacks": inside("logger", "tensorboard", "comment", value="x"),
+    "a callback without what it needs": lambda config: (
+        config["callbacks"]["best_accuracy"].pop("monitor") and None
+    ),
     "a callback outside the folder": inside("callbacks", "last", "run_dir", value="/elsewhere"),
     "a logger outside the folder": inside("logger", "tensorboard", "save_dir", value="folder/a"),
     "a logger above the folder": inside("logger", "tensorboard", "version", value="../../folder"),

@@ -42,6 +42,8 @@ _PLACES: Mapping[tuple[str, ...], str] = {
     ("callbacks", "*"): "callback",
     ("logger", "*"): "logger",
 }
+# All arguments of these are in the file; the code hands in some of the others'.
+_BUILT_ALONE = frozenset({"charset", "callback", "logger"})
 # Their objects wait for arguments from the code.
 _PARTIAL = frozenset({"optimizer", "scheduler", "source"})
 # They write into the run's folder only.
@@ -204,7 +206,8 @@ def _check_node(
         raise HanlineError(f"{where}._partial_={partial}: expected {kind in _PARTIAL}. {_RESTORE}")
     if node.values.get("_convert_", "none") not in _CONVERSIONS:
         raise HanlineError(f"{where}._convert_: expected {', '.join(_CONVERSIONS)}. {_RESTORE}")
-    names = {name for name, p in _parameters(target).items() if p.kind in _NAMED}
+    parameters = {name: p for name, p in _parameters(target).items() if p.kind in _NAMED}
+    names = set(parameters)
     for name, value in node.values.items():
         if name in ("_target_", "_partial_", "_convert_"):
             continue
@@ -217,6 +220,10 @@ def _check_node(
             raise HanlineError(
                 f"{where}.{name}={value}: expected the run's folder, {run_dir}. {_RESTORE}"
             )
+    if kind in _BUILT_ALONE:
+        for name, parameter in parameters.items():
+            if parameter.default is parameter.empty and name not in node.values:
+                raise HanlineError(f"{where}.{name}: expected a value. {_RESTORE}")
 
 
 def _parameters(target: str) -> Mapping[str, inspect.Parameter]:
