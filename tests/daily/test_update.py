@@ -106,6 +106,39 @@ def test_a_day_of_blank_pictures_is_not_promoted(update, registry, place, lines)
     assert registry.in_use() == FIRST
 
 
+def test_new_headlines_are_rendered_divided_and_trained_on(update, registry, place, words):
+    draw = random.Random(5)
+    characters = sorted(set("".join(words)) - {" "})
+    headlines = ["".join(draw.sample(characters, 4)) for _ in range(80)]
+    folder = place / "none"
+    folder.mkdir()
+    (folder / "headlines.txt").write_text("\n".join(headlines) + "\n", encoding="utf-8")
+    (place / "real").mkdir()
+    more = (
+        "new_lines=40",
+        "compared_lines=20",
+    )
+    update("2026-03-02", *more, steps=2)
+    day = registry.folder / "days" / "2026-03-02"
+    parts = {
+        name: (day / f"{name}.txt").read_text(encoding="utf-8").split()
+        for name in ("new", "choose", "today", "train", "new_train")
+    }
+    assert parts["new"] == headlines
+    assert len(parts["choose"]) == len(parts["today"]) == 8
+    assert sorted(parts["choose"] + parts["today"] + parts["train"]) == sorted(headlines)
+    assert parts["train"] == parts["new_train"]
+    assert "gains" in outcome(registry, "2026-03-02")
+    # What was held out stays so on the next day, whose headlines alone are new.
+    later = ["".join(draw.sample(characters, 5)) for _ in range(40)]
+    text = "\n".join(headlines + later) + "\n"
+    (folder / "headlines.txt").write_text(text, encoding="utf-8")
+    update("2026-03-03", *more, steps=2)
+    train = (registry.folder / "days" / "2026-03-03" / "train.txt").read_text(encoding="utf-8")
+    assert not {*parts["choose"], *parts["today"]} & {*train.split()}
+    assert outcome(registry, "2026-03-03")["headlines"]["new"] == 40
+
+
 def test_two_at_once_refuse(start, words_of_update, registry, new_look):
     first = start(words_of_update("2026-03-02"))
     while not (registry.folder / "days" / "2026-03-02").exists():
