@@ -55,7 +55,7 @@ def test_another_size_than_the_learned_positions_is_refused():
     [
         ({"patch": [5, 4]}, r"patch=\[5, 4\]: expected .* divides image.height=32"),
         ({"patch": [8]}, r"patch=\[8\]"),
-        ({"rows": "max"}, "rows=max: expected mean or keep"),
+        ({"rows": "max"}, "rows=max: expected mean, keep or rearrange"),
         ({"heads": 5}, "heads=5: expected a divisor"),
     ],
 )

@@ -383,6 +383,13 @@ def test_a_process_that_is_killed_ends_the_run_with_a_message(process: Any, run_
     assert "Traceback" not in ended.err
 
 
+def test_two_devices_train_under_python_m(process: Any, run_dir: Path) -> None:
+    two = ["trainer.devices=2", "trainer.max_steps=2"]
+    ended = process("-m", "hanline.cli.main", "train", *TINY, *two)
+    assert ended.status == 0, ended.err
+    assert load(run_dir / "last.ckpt")["global_step"] == 2
+
+
 def test_fewer_validation_samples_than_devices_is_a_message(process: Any) -> None:
     ended = run_in_a_process(process, "trainer.devices=3")
     assert ended.status == 1

@@ -11,9 +11,8 @@ import itertools
 
 from hydra.core.config_store import ConfigStore
 
-from hanline.configs import choices, load
+from hanline.configs import STAGES, choices, load
 
-STAGES = ("transformation", "feature_extraction", "sequence_modeling", "prediction")
 # The placeholder for all combinations of stages where the names of presets are listed.
 STAGES_PRESET = "STAGES"
 # The name of each architecture: its paper, and its preset.
@@ -28,6 +27,15 @@ PAPERS = {
     "svtr_tiny": ("SVTR-Tiny (Du et al., IJCAI 2022)", "none_svtr_tiny_none_ctc"),
     "svtr_small": ("SVTR-Small (Du et al., IJCAI 2022)", "none_svtr_small_none_ctc"),
     "svtr_base": ("SVTR-Base (Du et al., IJCAI 2022)", "none_svtr_base_none_ctc"),
+    "vitstr": ("ViTSTR (Atienza, ICDAR 2021)", "none_vitstr_none_vitstr"),
+    "parseq_tiny": (
+        "PARSeq-tiny (Bautista and Atienza, ECCV 2022)",
+        "none_parseq_tiny_none_parseq_tiny",
+    ),
+    "parseq": ("PARSeq (Bautista and Atienza, ECCV 2022)", "none_parseq_none_parseq"),
+    "svtrv2_tiny": ("SVTRv2-Tiny (Du et al., ICCV 2025)", "none_svtrv2_tiny_none_ctc"),
+    "svtrv2_small": ("SVTRv2-Small (Du et al., ICCV 2025)", "none_svtrv2_small_none_ctc"),
+    "svtrv2_base": ("SVTRv2-Base (Du et al., ICCV 2025)", "none_svtrv2_base_none_ctc"),
 }
 
 

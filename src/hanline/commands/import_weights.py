@@ -14,7 +14,13 @@ from hanline.formats.base import Description, Format
 from hanline.formats.checkpoint import Checkpoint
 from hanline.formats.model_card import architecture, image_size
 from hanline.formats.record import build
-from hanline.formats.registry import all_formats, format_of, register_configs, save_model
+from hanline.formats.registry import (
+    all_formats,
+    format_of,
+    register_configs,
+    save_bytes,
+    save_model,
+)
 
 
 @dataclass
@@ -51,9 +57,6 @@ def import_weights(config: DictConfig) -> None:
         HanlineError: the file is damaged or does not fit, or the checkpoint cannot be written.
     """
     path = Path(config.input)
-    output = Path(config.output) if config.output else path.with_suffix(".ckpt")
-    if output.exists():
-        raise HanlineError(f"output={output}: expected no such file. Give another output=")
     read_as: Format = instantiate(config.format) if config.get("format") else format_of(path)
     said = Description(
         charset=instantiate(config.charset) if config.get("charset") else None,
@@ -62,6 +65,15 @@ def import_weights(config: DictConfig) -> None:
         stages=plain(config.model) if config.get("model") else None,
         explicit=_explicit() if config.get("model") else frozenset(),
     )
+    rewritten = read_as.rewritten(path, said)
+    suffix = ".ckpt" if rewritten is None else f".hanline{path.suffix}"
+    output = Path(config.output) if config.output else path.with_suffix(suffix)
+    if output.exists():
+        raise HanlineError(f"output={output}: expected no such file. Give another output=")
+    if rewritten is not None:
+        save_bytes(output, rewritten)
+        print(f"written: {output}, {read_as.title} to read with")
+        return
     file = read_as.complete(read_as.load(path), said, path)
     assert file.spec is not None
     recognizer = build(file.spec, file.state, file.extras, path)

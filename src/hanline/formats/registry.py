@@ -4,7 +4,8 @@ Everyone who takes a model's file asks here. Nobody else knows which formats the
 """
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from functools import cache
 from importlib import import_module
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from hanline import formats, plugins
 from hanline.errors import HanlineError
-from hanline.formats.base import Format, ModelFile, Runnable
+from hanline.formats.base import Format, ModelFile, Runnable, write_all
 from hanline.models.recognizer import Recognizer
 
 
@@ -51,9 +52,26 @@ def save_model(
     Raises:
         HanlineError: the format cannot hold it, or a file cannot be written.
     """
+    with _writing(path):
+        return format_.save(path, recognizer, history, batches)
+
+
+def save_bytes(path: Path, content: bytes) -> None:
+    """Write a file; make the folder first.
+
+    Raises:
+        HanlineError: it cannot be written.
+    """
+    with _writing(path):
+        write_all({path: content})
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Make the folder of a file, and say what to do if there is no place for it."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return format_.save(path, recognizer, history, batches)
+        yield
     except OSError as error:
         raise HanlineError(
             f"output={path}: expected a place to write to, but {error.strerror or error}. "

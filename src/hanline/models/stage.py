@@ -16,15 +16,15 @@ Some users of a recognizer ask more of a stage than ``forward``:
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
 from hanline.errors import HanlineError
 from hanline.models.guidance import Positions
 
-# The stages of a recognizer, in the order of the data.
-STAGES = ("transformation", "feature_extraction", "sequence_modeling", "prediction")
+if TYPE_CHECKING:
+    from hanline.models.beam import Hypothesis, Prior
 
 
 class Stage(nn.Module):
@@ -46,15 +46,19 @@ class Stage(nn.Module):
                         ``score_layer``
     ``parts=true``      as a transformation that moves columns have ``source_columns``; as a
                         prediction have ``read_letters``
+    ``decoding=beam``   as a prediction have ``search``
     ==================  ==========================================================================
 
     Attributes:
         out_channels: the width of the output: channels, features, or classes.
         any_width: whether it takes images or features of any width after it was built.
+        along_line: whether the steps that a feature extraction gives follow one another along the
+            line. Otherwise there is one for each place of the image, row by row.
     """
 
     out_channels: int
     any_width: bool = True
+    along_line: bool = True
 
     def forward_all(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """Return the output of ``forward`` for each of several inputs, whose shapes may differ.
@@ -108,6 +112,7 @@ class Prediction(Stage):
             those rows over by character.
         special_classes: the number of classes before the charset's first character.
         score_layer: the name of its ``nn.Linear`` if that layer alone maps features to scores.
+        needs_line: whether it can read only steps that follow one another along the line.
         decoding: how the classes of :meth:`best_classes` become a text, as plain values for readers
             without torch. ``first_character`` is ``special_classes``; ``kind`` a name for people;
             and one of ``blank``, the class between characters, where equal neighbors are one
@@ -117,6 +122,7 @@ class Prediction(Stage):
     class_tensors: tuple[str, ...]
     special_classes: int
     score_layer: str | None = None
+    needs_line: bool = False
     decoding: Mapping[str, Any] | None = None
 
     @abstractmethod
@@ -177,6 +183,22 @@ class Prediction(Stage):
         raise HanlineError(
             f"parts=true: expected a prediction that knows where its characters are, but "
             f"{type(self).__name__} does not. Set parts=false"
+        )
+
+    def search(self, features: Tensor, prior: "Prior") -> list[list["Hypothesis"]]:
+        """Search features (B, T, D') for texts, by knowledge of texts.
+
+        A prediction that can follow several texts at once overrides this method.
+
+        Returns:
+            For each line its best texts, the best first, with its letters.
+
+        Raises:
+            HanlineError: the prediction cannot search.
+        """
+        raise HanlineError(
+            f"decoding=beam: expected a prediction that can search, but {type(self).__name__} "
+            "cannot. Set decoding=greedy"
         )
 
     def best_classes(self, features: Tensor) -> tuple[Tensor, Tensor]:

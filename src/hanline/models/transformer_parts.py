@@ -23,6 +23,7 @@ class EncoderLayer(nn.Module):
         dropout: the share of the values of both branches that a training step sets to 0.
         drop_path: the share of the images for which a training step leaves a branch out.
         eps: added to the variance by the normalizations.
+        qkv_bias: whether queries, keys and values have a bias.
     """
 
     def __init__(
@@ -33,11 +34,12 @@ class EncoderLayer(nn.Module):
         dropout: float = 0.0,
         drop_path: float = 0.0,
         eps: float = 1e-5,
+        qkv_bias: bool = True,
     ) -> None:
         super().__init__()
         hidden = int(width * mlp_ratio)
         self.attention_norm = nn.LayerNorm(width, eps)
-        self.attention = SelfAttention(width, heads)
+        self.attention = SelfAttention(width, heads, qkv_bias)
         self.mlp_norm = nn.LayerNorm(width, eps)
         self.mlp = nn.Sequential(
             nn.Linear(width, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, width)
@@ -60,21 +62,18 @@ class SelfAttention(nn.Module):
     Args:
         width: of the input and the output.
         heads: the number of attention heads.
+        bias: whether queries, keys and values have a bias.
 
     Raises:
         HanlineError: ``width`` is not a multiple of ``heads``.
     """
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, bias: bool = True) -> None:
         super().__init__()
-        if heads < 1 or width % heads:
-            raise HanlineError(
-                f"heads={heads}: expected a divisor of the width of the features, {width}. Change "
-                "either"
-            )
+        check_heads(width, heads)
         self.heads = heads
         # Queries, keys and values, in one product.
-        self.qkv = nn.Linear(width, 3 * width)
+        self.qkv = nn.Linear(width, 3 * width, bias)
         self.output = nn.Linear(width, width)
 
     def forward(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -90,6 +89,69 @@ class SelfAttention(nn.Module):
         attended = F.scaled_dot_product_attention(queries, keys, values, mask)
         output: Tensor = self.output(attended.transpose(1, 2).reshape(batch, places, width))
         return output
+
+
+class CrossAttention(nn.Module):
+    """Let each place of (B, M, width) look at the places of another sequence (B, N, width).
+
+    What the other sequence gives, its keys and values, can be computed once and looked at often.
+
+    Args:
+        width: of the input and the output.
+        heads: the number of attention heads.
+        dropout: the share of the weights that a training step sets to 0.
+
+    Raises:
+        HanlineError: ``width`` is not a multiple of ``heads``.
+    """
+
+    def __init__(self, width: int, heads: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        check_heads(width, heads)
+        self.heads, self.dropout = heads, dropout
+        self.query = nn.Linear(width, width)
+        # Keys and values, in one product.
+        self.kv = nn.Linear(width, 2 * width)
+        self.output = nn.Linear(width, width)
+
+    def looked_at(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Map features (B, N, width) to their keys and values, (B, heads, N, width / heads)."""
+        batch, places, width = features.shape
+        parts = self.kv(features).view(batch, places, 2, self.heads, width // self.heads)
+        keys, values = parts.permute(2, 0, 3, 1, 4).unbind(0)
+        return keys, values
+
+    def forward(
+        self, places: Tensor, looked_at: tuple[Tensor, Tensor], mask: Tensor | None = None
+    ) -> Tensor:
+        """Map places (B, M, width) to the same shape.
+
+        Args:
+            places: (B, M, width).
+            looked_at: a result of :meth:`looked_at`.
+            mask: bool, broadcast to (B, heads, M, N): whether a place may look there. None: at all.
+        """
+        batch, count, width = places.shape
+        queries = self.query(places).view(batch, count, self.heads, width // self.heads)
+        dropout = self.dropout if self.training else 0.0
+        attended = F.scaled_dot_product_attention(
+            queries.transpose(1, 2), *looked_at, mask, dropout_p=dropout
+        )
+        output: Tensor = self.output(attended.transpose(1, 2).reshape(batch, count, width))
+        return output
+
+
+def check_heads(width: int, heads: int) -> None:
+    """Refuse a number of attention heads that does not divide the width of the features.
+
+    Raises:
+        HanlineError: it does not.
+    """
+    if heads < 1 or width % heads:
+        raise HanlineError(
+            f"heads={heads}: expected a divisor of the width of the features, {width}. Change "
+            "either"
+        )
 
 
 class DropPath(nn.Module):

@@ -82,7 +82,8 @@ class RecognizerModule(pl.LightningModule):
         """Return ``loss``, the batch's mean, and ``label_losses``, (B,)."""
         features = self.recognizer.features(batch.images)
         prediction, weight = self.recognizer.prediction, self._align_weight()
-        if batch.positions is None or not weight:
+        along_line = self.recognizer.feature_extraction.along_line
+        if batch.positions is None or not weight or not along_line:
             losses, counts = prediction.losses(features, batch.labels)
             loss = losses.sum() / counts.sum()
         else:

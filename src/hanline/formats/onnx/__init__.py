@@ -8,6 +8,7 @@ SHA-256 of the bytes before it.
 
 import hashlib
 import json
+import mmap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -22,6 +23,8 @@ from hanline.formats.base import Format, ModelFile, Runnable, write_all
 from hanline.models.recognizer import Recognizer
 
 METADATA = "hanline"
+# How Protocol Buffers write that key.
+_MARK = b"\x0a\x07" + METADATA.encode()
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,16 @@ class Onnx(Format):
     name: ClassVar = "onnx"
     title: ClassVar = "an ONNX model"
     suffixes: ClassVar = (".onnx",)
+
+    def matches(self, path: Path) -> bool:
+        # Others write ONNX files too. The metadata is at the end of the file.
+        try:
+            with path.open("rb") as file:
+                view = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                with view:
+                    return path.suffix in self.suffixes and view.rfind(_MARK) >= 0
+        except (OSError, ValueError):  # an empty file has nothing to map
+            return False
 
     def load(self, path: Path) -> ModelFile:
         raise HanlineError(

@@ -62,7 +62,7 @@ class SVTR(Stage):
         self.image_size = (image_height, image_width)
         self.window = (window[0], window[1])
         self.patches = nn.Sequential(
-            *_halving(in_channels, channels[0] // 2), *_halving(channels[0] // 2, channels[0])
+            *halving(in_channels, channels[0] // 2), *halving(channels[0] // 2, channels[0])
         )
         columns = None if image_width is None else _quarter(image_width)
         self.positions = GridPositions(channels[0], _quarter(image_height), columns)
@@ -114,21 +114,21 @@ class SVTR(Stage):
 
 
 class HeightMerge(nn.Module):
-    """Halve the number of rows of a grid, and change its width."""
+    """Halve the number of rows of a grid, or divide it by another number, and change its width."""
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 2) -> None:
         super().__init__()
-        self.convolution = nn.Conv2d(in_channels, out_channels, 3, stride=(2, 1), padding=1)
+        self.convolution = nn.Conv2d(in_channels, out_channels, 3, stride=(stride, 1), padding=1)
         self.norm = nn.LayerNorm(out_channels)
 
     def forward(self, features: Tensor, rows: int, columns: int) -> Tensor:
-        """Map features (B, rows · columns, C) to (B, rows / 2, rounded up, · columns, C')."""
+        """Map features (B, rows · columns, C) to the same with fewer rows, rounded up, and C'."""
         grid = features.transpose(1, 2).unflatten(2, (rows, columns))
         merged: Tensor = self.norm(self.convolution(grid).flatten(2).transpose(1, 2))
         return merged
 
 
-def _halving(in_channels: int, out_channels: int) -> list[nn.Module]:
+def halving(in_channels: int, out_channels: int) -> list[nn.Module]:
     """Return layers that halve the height and the width of an image, rounded up."""
     convolution = nn.Conv2d(in_channels, out_channels, 3, stride=2, padding=1, bias=False)
     return [convolution, nn.BatchNorm2d(out_channels), nn.GELU()]

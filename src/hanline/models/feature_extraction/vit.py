@@ -1,10 +1,11 @@
 from collections.abc import Sequence
-from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hanline.errors import HanlineError
+from hanline.models.rows import Rows, RowsToSteps
 from hanline.models.stage import Stage
 from hanline.models.transformer_parts import EncoderLayer, GridPositions, start_small
 
@@ -15,9 +16,9 @@ _EPS = 1e-6
 class ViT(Stage):
     """Extract features of patches by attention to the whole image.
 
-    From Dosovitskiy et al., "An Image is Worth 16x16 Words", ICLR 2021, without the class token, as
-    Bautista and Atienza, "Scene Text Recognition with Permuted Autoregressive Sequence Models",
-    ECCV 2022, take it for text.
+    From Dosovitskiy et al., "An Image is Worth 16x16 Words", ICLR 2021; as Bautista and Atienza, "Scene Text
+    Recognition with Permuted Autoregressive Sequence Models", ECCV 2022, take it for text if it has
+    no class token.
 
     Args:
         in_channels: channels of the images.
@@ -30,8 +31,9 @@ class ViT(Stage):
         heads: attention heads of each layer, a divisor of ``out_channels``.
         mlp_ratio: the hidden width of each layer's network as a multiple of ``out_channels``.
         dropout: the share of values that a training step sets to 0.
-        rows: ``mean`` for one step for each column of patches, the mean over its rows; ``keep`` for
-            one step for each patch, row by row, which only a prediction with attention can read.
+        rows: what becomes of the rows of patches, see :class:`hanline.models.rows.RowsToSteps`.
+        class_token: whether a learned token beside the patches takes part in the attention. It is
+            left out of the features.
 
     Raises:
         HanlineError: the patch's height does not divide the image's, or ``rows`` is another word.
@@ -48,7 +50,8 @@ class ViT(Stage):
         heads: int,
         mlp_ratio: float,
         dropout: float,
-        rows: Literal["mean", "keep"],
+        rows: Rows,
+        class_token: bool = False,
     ) -> None:
         super().__init__()
         if len(patch) != 2 or min(patch) < 1 or image_height % patch[0]:
@@ -56,12 +59,11 @@ class ViT(Stage):
                 f"model.feature_extraction.patch={list(patch)}: expected a height and a width, of "
                 f"which the height divides image.height={image_height}"
             )
-        if rows not in ("mean", "keep"):
-            raise HanlineError(f"model.feature_extraction.rows={rows}: expected mean or keep")
+        self.steps = RowsToSteps(rows, out_channels)
+        self.along_line = self.steps.along_line
         self.out_channels = out_channels
         self.any_width = image_width is None
         self.image_size = (image_height, image_width)
-        self.rows = rows
         # Columns that are added before patches are cut, so that the last is whole.
         self.more_columns = patch[1] - 1
         self.patches = nn.Conv2d(
@@ -69,6 +71,8 @@ class ViT(Stage):
         )
         columns = None if image_width is None else -(-image_width // patch[1])
         self.positions = GridPositions(out_channels, image_height // patch[0], columns)
+        # Its position is a part of it.
+        self.token = nn.Parameter(torch.zeros(1, 1, out_channels)) if class_token else None
         self.dropout = nn.Dropout(dropout)
         self.layers = nn.ModuleList(
             EncoderLayer(out_channels, heads, mlp_ratio, dropout, eps=_EPS) for _ in range(layers)
@@ -79,6 +83,8 @@ class ViT(Stage):
         """Start linear layers with small weights, the patches with the scale of the pixels."""
         start_small(self)
         nn.init.xavier_uniform_(self.patches.weight.flatten(1))
+        if self.token is not None:
+            nn.init.trunc_normal_(self.token, std=0.02)
 
     def forward(self, images: Tensor) -> Tensor:
         height, width = self.image_size
@@ -91,10 +97,14 @@ class ViT(Stage):
             images = F.pad(images, (0, self.more_columns, 0, 0), mode="replicate")
         grid: Tensor = self.patches(images)
         rows, columns = grid.shape[2], grid.shape[3]
-        features = self.dropout(self.positions(grid.flatten(2).transpose(1, 2)))
+        features = self.positions(grid.flatten(2).transpose(1, 2))
+        if self.token is not None:
+            features = torch.cat([self.token.expand(len(images), -1, -1), features], dim=1)
+        features = self.dropout(features)
         for layer in self.layers:
             features = layer(features)
         features = self.norm(features)
-        if self.rows == "mean":
-            features = features.unflatten(1, (rows, columns)).mean(dim=1)
-        return features
+        if self.token is not None:
+            features = features[:, 1:]
+        steps: Tensor = self.steps(features, rows, columns)
+        return steps

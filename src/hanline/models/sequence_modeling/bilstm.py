@@ -18,16 +18,27 @@ class BiLSTM(Stage):
         hidden_size: the state of either direction.
         out_channels: D', the width of each linear layer's output.
         layers: the number of LSTMs, one after another.
+        last_linear: whether a linear layer follows the last LSTM too, as in DTRB. In the paper the
+            classes do: then D' is two states.
     """
 
-    def __init__(self, in_channels: int, hidden_size: int, out_channels: int, layers: int) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        hidden_size: int,
+        out_channels: int,
+        layers: int,
+        last_linear: bool = True,
+    ) -> None:
         super().__init__()
-        self.out_channels = out_channels
+        self.out_channels = out_channels if last_linear else 2 * hidden_size
         widths = [in_channels] + [out_channels] * (layers - 1)
         self.lstms = nn.ModuleList(
             nn.LSTM(width, hidden_size, bidirectional=True, batch_first=True) for width in widths
         )
         self.linears = nn.ModuleList(nn.Linear(2 * hidden_size, out_channels) for _ in widths)
+        if not last_linear:
+            self.linears[-1] = nn.Identity()
 
     def forward(self, features: Tensor) -> Tensor:
         for lstm, linear in zip(self.lstms, self.linears, strict=True):

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from hanline.configs import STAGES
 from hanline.errors import HanlineError
-from hanline.models.stage import STAGES
 from hanline.training.module import RecognizerModule
 
 
