@@ -36,6 +36,7 @@ def main() -> int:
     size = Size(
         pages=20,
         steps=options.steps,
+        learning_rate=0.0002,
         minutes=options.minutes,
         new_lines=2000,
         compared=400,

@@ -34,6 +34,7 @@ class Size:
     Attributes:
         pages: of each section of the site.
         steps: of the training.
+        learning_rate: its highest.
         minutes: the longest that the training takes.
         new_lines: rendered lines of the day's headlines.
         compared: lines to compare by.
@@ -41,7 +42,8 @@ class Size:
     """
 
     pages: int = 3
-    steps: int = 100
+    steps: int = 50
+    learning_rate: float = 0.0001
     minutes: float = 2.0
     new_lines: int = 400
     compared: int = 120
@@ -143,7 +145,8 @@ def update_words(folder: Path, date: str, size: Size) -> list[str]:
         "data.batch_size=16",
         f"trainer.max_steps={size.steps}",
         f"trainer.val_check_interval={size.steps // 2}",
-        "scheduler.warmup_steps=10",
+        "scheduler.warmup_steps=5",
+        f"optimizer.lr={size.learning_rate}",
         "logger=none",
         "~callbacks.reading_grid",
     ]

@@ -106,7 +106,7 @@ def words_of_update(place):
             f"real={place / 'real'}",
             f"fixed={place / 'fixed'}",
             f"training=[{quoted}]",
-            "rendering=[max_label_length=8]",
+            "rendering=[max_label_length=8,synthesis.fonts=bundled,synthesis.processes=1]",
             "shares.real=0.6",
             "shares.new=0.1",
             "metric=cer",

@@ -240,17 +240,17 @@ class Day:
         if self.plan.fixed is None:
             self._synthesize(self._fixed(), self.plan.compared_lines, "corpus=embedded")
         if headlines["new"]:
-            for part, count in (
-                ("choose", self.plan.compared_lines),
-                ("today", self.plan.compared_lines),
-                ("new_train", self.plan.new_lines),
+            for part, held, count in (
+                ("choose", "choose", self.plan.compared_lines),
+                ("today", "today", self.plan.compared_lines),
+                ("new_train", "choose", self.plan.new_lines),
             ):
                 self._synthesize(
                     self.folder / part / "lines",
                     count,
                     "corpus=files",
                     f"corpus.files=[{quoted(self.folder / 'new_train.txt')}]",
-                    f"corpus.validation_files=[{quoted(self.folder / f'{part}.txt')}]",
+                    f"corpus.validation_files=[{quoted(self.folder / f'{held}.txt')}]",
                     training=part == "new_train",
                 )
         return {}
