@@ -211,10 +211,8 @@ def test_an_export_never_replaces_its_checkpoint(saved, command, tmp_path):
 def test_a_format_must_be_given_and_known(command):
     done = command("export", "checkpoint=model.ckpt")
     assert done.status == 1
-    assert (
-        "format=: expected one of checkpoint, dtrb, easyocr, onnx, openocr, paddle, parseq, safetensors"
-        in done.err
-    )
+    names = "checkpoint, dtrb, easyocr, onnx, openocr, paddle, parseq, safetensors"
+    assert f"format=: expected one of {names}" in done.err
     done = command("export", "checkpoint=model.ckpt", "format=onxx")
     assert done.status == 1
     assert "onnx" in done.err

@@ -71,7 +71,7 @@ def test_a_training_checkpoint_of_parseq_says_its_charset(tmp_path):
     assert spec["charset"] == charset
     assert spec["feature_extraction"]["heads"] == 6
     assert spec["prediction"]["autoregressive"] is False
-    with pytest.raises(HanlineError, match="expected none, since .* has its own, of 94"):
+    with pytest.raises(HanlineError, match=r"expected none, since .* has its own, of 94"):
         format_of(path).complete(load_model(path), said("abc"), path)
 
 
@@ -93,9 +93,8 @@ def test_fine_tuning_takes_a_release_by_its_characters(parseq_file):
     file = load_model(parseq_file)
     recognizer = Recognizer(**file.spec | {"charset": "가20"})
     left_out = finetune_from(recognizer, parseq_file)
-    assert torch.equal(
-        recognizer.prediction.head.weight[2], file.state["prediction.head.weight"][3]
-    )
+    theirs = file.state["prediction.head.weight"]
+    assert torch.equal(recognizer.prediction.head.weight[2], theirs[3])
     assert not [line for line in left_out if line.startswith(("feature_extraction", "prediction"))]
 
 
@@ -104,9 +103,7 @@ def test_a_part_of_a_model_of_parseq_is_refused(tmp_path):
     state = small_parseq()
     del state["head.bias"]
     torch.save(state, path)
-    with pytest.raises(
-        HanlineError, match="not a whole model of baudm/parseq: KeyError 'head.bias'"
-    ):
+    with pytest.raises(HanlineError, match=r"not a whole model of .*: KeyError 'head\.bias'"):
         open_model(path)
 
 
@@ -217,7 +214,7 @@ def test_a_model_of_paddleocr_without_its_dictionary_is_refused(paddle_file):
     with pytest.raises(HanlineError, match=r"its dictionary in inference\.yml or rec\.txt"):
         Paddle().open(path)
     path.with_suffix(".txt").write_text("가\n", encoding="utf-8")
-    with pytest.raises(HanlineError, match="a dictionary of 6 characters.*but it has 1"):
+    with pytest.raises(HanlineError, match=r"a dictionary of 6 characters.*but it has 1"):
         open_model(path)
 
 
