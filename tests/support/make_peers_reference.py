@@ -59,9 +59,8 @@ def openocr_case(name: str) -> dict[str, Any]:
         widths, layers, local = SVTRV2[name]
         mixers = ["Conv"] * local + ["FGlobal"] + ["Global"] * (sum(layers) - local - 1)
         first, second = layers[0], layers[0] + layers[1]
-        model.encoder = import_module(
-            "openrec.modeling.encoders.svtrv2_lnconv_two33"
-        ).SVTRv2LNConvTwo33(
+        encoders = import_module("openrec.modeling.encoders.svtrv2_lnconv_two33")
+        model.encoder = encoders.SVTRv2LNConvTwo33(
             use_pos_embed=False,
             dims=widths,
             depths=layers,

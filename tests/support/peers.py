@@ -1,8 +1,8 @@
 """Models of baudm/parseq and OpenOCR with weights and images from formulas, and what they give.
 
 `peers_reference.json` holds digests of the outputs of github.com/baudm/parseq and
-github.com/Topdu/OpenOCR, and the names and shapes of their tensors. `make_peers_reference.py` writes
-it beside checkouts of both.
+github.com/Topdu/OpenOCR, and the names and shapes of their tensors. `make_peers_reference.py`
+writes it beside checkouts of both.
 """
 
 import math

@@ -11,10 +11,12 @@ from torch import Tensor
 
 from hanline.errors import HanlineError
 from hanline.formats.base import Description, ModelFile
-from hanline.text.charset import Charset
 
 # Digits, letters, punctuation: the orders in which English models have them, by their number.
 _PRINTABLE = {length: string.printable[:length] for length in (36, 62, 94)}
+# What a file's extras have: the spec as far as it is known, how many characters the tensors have,
+# and whether the file itself says which.
+_KNOWN, _CLASSES, _OWN = "known", "classes", "own"
 
 
 def target(stage: type) -> str:
@@ -45,39 +47,63 @@ def renamed(state: Mapping[str, Tensor], names: Sequence[tuple[str, str]]) -> di
     return found
 
 
-def described(
-    file: ModelFile,
-    said: Description,
+def model_file(
+    stages: Mapping[str, Any],
+    state: Mapping[str, Tensor],
+    history: Mapping[str, Any],
     classes: int,
+    charset: str | None,
     image: Mapping[str, Any],
     max_label_length: int,
-    path: Path,
 ) -> ModelFile:
-    """Return a file whose stages are known with its charset and the size of its images.
+    """Return a file whose stages are known; with a spec, if its charset is known, too.
 
     Args:
-        file: with a spec of its four stages, and ``charset`` if the file says it.
-        said: what the user says of it.
+        stages: the configs of the four stages.
+        state: the tensors, by Hanline's names.
+        history: where they come from.
         classes: characters that the tensors have.
+        charset: the characters that the file says, None if it does not. As many as English models
+            have are those.
         image: height, width, channels and keep_ratio of its images.
         max_label_length: the most characters in a text.
+    """
+    characters = charset or _PRINTABLE.get(classes)
+    known = {
+        **stages,
+        "charset": characters,
+        "image": dict(image),
+        "max_label_length": max_label_length,
+    }
+    spec = known if characters is not None and len(characters) == classes else None
+    extras = {_KNOWN: known, _CLASSES: classes, _OWN: charset is not None}
+    return ModelFile(spec, dict(state), dict(history), extras)
+
+
+def described(file: ModelFile, said: Description, path: Path) -> ModelFile:
+    """Return a file of :func:`model_file` with its spec.
+
+    Args:
+        file: the file.
+        said: what the user says of it.
         path: the file, for messages.
 
     Raises:
         HanlineError: the charset is missing or of another length; or the user gives stages.
     """
-    assert file.spec is not None
+    known, classes = dict(file.extras[_KNOWN]), file.extras[_CLASSES]
     if said.stages is not None:
         raise HanlineError(
             f"model={path}: expected none, since the tensors say the architecture. Leave model= out"
         )
-    own = file.spec.get("charset")
-    if said.charset is not None and own is not None and said.charset != Charset(own):
-        raise HanlineError(
-            f"charset=: expected none, since {path} has its own, of {len(own)} characters. Leave "
-            "it out"
-        )
-    characters = said.charset.characters if said.charset else own or _PRINTABLE.get(classes)
+    characters = known["charset"]
+    if said.charset is not None:
+        if file.extras[_OWN] and said.charset.characters != characters:
+            raise HanlineError(
+                f"charset=: expected none, since {path} has its own, of {len(characters)} "
+                "characters. Leave it out"
+            )
+        characters = said.charset.characters
     if characters is None or len(characters) != classes:
         given = "none is given" if characters is None else f"the one given has {len(characters)}"
         raise HanlineError(
@@ -85,9 +111,6 @@ def described(
             "it was trained with, in their order: charset=file charset.path=…"
         )
     sizes = {key: value for key, value in said.image.items() if value is not None}
-    spec = file.spec | {
-        "charset": characters,
-        "image": dict(image) | sizes,
-        "max_label_length": said.max_label_length or max_label_length,
-    }
-    return replace(file, spec=spec)
+    known |= {"charset": characters, "image": known["image"] | sizes}
+    known["max_label_length"] = said.max_label_length or known["max_label_length"]
+    return replace(file, spec=known, extras={})

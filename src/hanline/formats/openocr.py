@@ -14,9 +14,8 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from hanline.errors import HanlineError
-from hanline.formats.base import Description, Format, ModelFile, Runnable
-from hanline.formats.foreign import described, renamed, target
-from hanline.formats.record import build
+from hanline.formats.base import Description, Format, ModelFile
+from hanline.formats.foreign import described, model_file, renamed, target
 from hanline.formats.torch_file import checked_tensors, load_weights_file, peek
 from hanline.models.feature_extraction.svtr import SVTR
 from hanline.models.feature_extraction.svtrv2 import SVTRv2
@@ -123,13 +122,7 @@ class OpenOCR(Format):
             ) from error
 
     def complete(self, file: ModelFile, said: Description, path: Path) -> ModelFile:
-        extras = file.extras
-        return described(file, said, extras["classes"], extras["image"], _LENGTH, path)
-
-    def open(self, path: Path) -> Runnable:
-        file = self.complete(self.load(path), Description(), path)
-        assert file.spec is not None
-        return build(file.spec, file.state, {}, path)
+        return described(file, said, path)
 
 
 def converted(bare: Mapping[str, Tensor], said: Mapping[str, Any], path: Path) -> ModelFile:
@@ -154,7 +147,7 @@ def converted(bare: Mapping[str, Tensor], said: Mapping[str, Any], path: Path) -
     if _color_order(said) == "BGR":
         # Images are RGB here.
         tensors["patches.0.weight"] = tensors["patches.0.weight"].flip(1)
-    spec = {
+    stages = {
         "transformation": {"_target_": target(NoTransformation)},
         "feature_extraction": features,
         "sequence_modeling": {"_target_": target(NoSequenceModeling)},
@@ -163,8 +156,8 @@ def converted(bare: Mapping[str, Tensor], said: Mapping[str, Any], path: Path) -
     found = {f"feature_extraction.{name}": tensor for name, tensor in tensors.items()}
     found |= {f"prediction.linear.{name}": tensor for name, tensor in linear.items()}
     image = {"height": _HEIGHT, "width": width, "channels": 3, "keep_ratio": width is None}
-    extras = {"classes": len(linear["bias"]) - 1, "image": image}
-    return ModelFile(spec, found, {"imported_from": f"{path.name} of OpenOCR"}, extras)
+    history = {"imported_from": f"{path.name} of OpenOCR"}
+    return model_file(stages, found, history, len(linear["bias"]) - 1, None, image, _LENGTH)
 
 
 Encoder = tuple[dict[str, Any], dict[str, Tensor], int | None]
@@ -219,7 +212,10 @@ def _svtrv2(state: Mapping[str, Tensor]) -> Encoder:
 
 
 def _numbered(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Number the layers of each group from 0: there, a step without weights has a number too."""
+    """Return tensors with the layers of each group numbered from 0.
+
+    There, a step without weights has a number too.
+    """
     found = [re.match(r"(groups\.\d\.)(\d+)(\..*)", name) for name in tensors]
     numbers: dict[str, list[int]] = {}
     for match in filter(None, found):

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from hanline.errors import HanlineError
 from hanline.formats.base import Description, Format, ModelFile, Runnable
-from hanline.formats.onnx import require
+from hanline.formats.onnx import with_metadata
 from hanline.formats.onnx.runtime import decode, open_session
 
 _METADATA = "character"
@@ -54,21 +54,13 @@ class Paddle(Format):
         )
 
     def rewritten(self, path: Path, said: Description) -> bytes:
-        require("onnx", "onnxruntime")
-        import onnx
-
-        given = said.charset.characters if said.charset else None
-        model = PaddleRecognizer(path, given)
+        model = PaddleRecognizer(path, said.charset.characters if said.charset else None)
         if said.stages is not None or said.max_label_length is not None:
             raise HanlineError(
                 f"input={path}: expected no model and no max_label_length beside it, since the "
                 "file has its own. Leave them out"
             )
-        # Parts of a message of Protocol Buffers may follow one another, and the last counts.
-        end = onnx.ModelProto()
-        entry = end.metadata_props.add()
-        entry.key, entry.value = _METADATA, "\n".join(model.dictionary)
-        return path.read_bytes() + bytes(end.SerializeToString())
+        return with_metadata(path.read_bytes(), {_METADATA: "\n".join(model.dictionary)})
 
     def open(self, path: Path) -> Runnable:
         return PaddleRecognizer(path)

@@ -16,10 +16,9 @@ import torch
 from torch import Tensor
 
 from hanline.errors import HanlineError
-from hanline.formats.base import Description, Format, ModelFile, Runnable
+from hanline.formats.base import Description, Format, ModelFile
 from hanline.formats.dtrb import recognizer_state
-from hanline.formats.foreign import described, renamed, target
-from hanline.formats.record import build
+from hanline.formats.foreign import described, model_file, renamed, target
 from hanline.formats.torch_file import checked_tensors, load_weights_file, peek
 from hanline.models.feature_extraction.crnn import CRNN
 from hanline.models.feature_extraction.resnet import ResNet
@@ -111,15 +110,7 @@ class Parseq(Format):
             ) from e
 
     def complete(self, file: ModelFile, said: Description, path: Path) -> ModelFile:
-        extras = file.extras
-        return described(
-            file, said, extras["classes"], extras["image"], extras["max_label_length"], path
-        )
-
-    def open(self, path: Path) -> Runnable:
-        file = self.complete(self.load(path), Description(), path)
-        assert file.spec is not None
-        return build(file.spec, file.state, {}, path)
+        return described(file, said, path)
 
 
 def converted(bare: Mapping[str, Tensor], said: Mapping[str, Any], path: Path) -> ModelFile:
@@ -137,20 +128,27 @@ def converted(bare: Mapping[str, Tensor], said: Mapping[str, Any], path: Path) -
     make = {"PARSeq": _parseq, "ViTSTR": _vitstr, "CRNN": _crnn, "TRBA": _trba}[str(kind)]
     size = said.get("img_size") or (_HEIGHT, _WIDTH)
     stages, state, classes, length = make(bare, said, (int(size[0]), int(size[1])))
-    spec: dict[str, Any] = {"transformation": {"_target_": target(NoTransformation)}} | stages
-    if isinstance(said.get("charset_train"), str):
-        spec["charset"] = said["charset_train"]
-    fixed = spec["feature_extraction"]
+    stages = {"transformation": {"_target_": target(NoTransformation)}} | stages
+    fixed = stages["feature_extraction"]
     image = {
         "height": fixed.get("image_height", int(size[0])),
         "width": fixed.get("image_width", int(size[1])),
         "channels": 3,
         "keep_ratio": False,
     }
-    extras = {"classes": classes, "image": image, "max_label_length": length}
-    return ModelFile(spec, state, {"imported_from": f"{path.name} of baudm/parseq"}, extras)
+    charset = said.get("charset_train")
+    return model_file(
+        stages,
+        state,
+        {"imported_from": f"{path.name} of baudm/parseq"},
+        classes,
+        charset if isinstance(charset, str) else None,
+        image,
+        length,
+    )
 
 
+Size = tuple[int, int]
 Converted = tuple[dict[str, Any], dict[str, Tensor], int, int]
 """Stages, tensors, the number of characters, and the most characters in a text."""
 
@@ -200,7 +198,7 @@ def _vitstr(
     return stages, state, len(bare["head.bias"]) - 1, length
 
 
-def _crnn(bare: Mapping[str, Tensor], said: Mapping[str, Any], size: tuple[int, int]) -> Converted:
+def _crnn(bare: Mapping[str, Tensor], said: Mapping[str, Any], size: Size) -> Converted:
     if said.get("leaky_relu"):
         raise KeyError("leaky_relu, which Hanline's CRNN has not")
     state = {}
@@ -236,7 +234,7 @@ def _crnn(bare: Mapping[str, Tensor], said: Mapping[str, Any], size: tuple[int, 
     return stages, state, len(bare["rnn.1.linear.bias"]) - 1, length
 
 
-def _trba(bare: Mapping[str, Tensor], said: Mapping[str, Any], size: tuple[int, int]) -> Converted:
+def _trba(bare: Mapping[str, Tensor], said: Mapping[str, Any], size: Size) -> Converted:
     """Return TRBA as DTRB has it: its embedded characters are a product that can be computed."""
     state = dict(bare)
     embedded = state.pop("Prediction.char_embeddings.weight")

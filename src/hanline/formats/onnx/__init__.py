@@ -99,10 +99,27 @@ def require(*packages: str) -> None:
         raise HanlineError(f'ONNX needs {" and ".join(missing)}: pip install ".[onnx]"')
 
 
+def with_metadata(graph: bytes, entries: Mapping[str, str]) -> bytes:
+    """Return a model's file with entries in its metadata, of which a later one counts.
+
+    Raises:
+        HanlineError: the package onnx is not installed.
+    """
+    require("onnx")
+    import onnx
+
+    # Parts of a message of Protocol Buffers may follow one another.
+    end = onnx.ModelProto()
+    for key, value in entries.items():
+        entry = end.metadata_props.add()
+        entry.key, entry.value = key, value
+    return graph + bytes(end.SerializeToString())
+
+
 def _with_metadata(
     model: Any, recognizer: Recognizer, history: Mapping[str, Any], name: str
 ) -> bytes:
-    """Return a model's file; parts of a message of Protocol Buffers may follow one another."""
+    """Return a model's file with its record."""
     graph = model.SerializeToString()
     note = record.write(recognizer, history) | {
         "charset": recognizer.spec["charset"],
@@ -111,8 +128,4 @@ def _with_metadata(
         "decoding": recognizer.prediction.decoding,
         "graph": {"bytes": len(graph), "sha256": hashlib.sha256(graph).hexdigest()},
     }
-    end = type(model)()
-    for key, value in ((METADATA, json.dumps(record.sealed(note))), ("name", name)):
-        entry = end.metadata_props.add()
-        entry.key, entry.value = key, value
-    return graph + bytes(end.SerializeToString())
+    return with_metadata(graph, {METADATA: json.dumps(record.sealed(note)), "name": name})

@@ -16,9 +16,9 @@ _EPS = 1e-6
 class ViT(Stage):
     """Extract features of patches by attention to the whole image.
 
-    From Dosovitskiy et al., "An Image is Worth 16x16 Words", ICLR 2021; as Bautista and Atienza, "Scene Text
-    Recognition with Permuted Autoregressive Sequence Models", ECCV 2022, take it for text if it has
-    no class token.
+    From Dosovitskiy et al., "An Image is Worth 16x16 Words", ICLR 2021. Without a class token it is
+    as Bautista and Atienza, "Scene Text Recognition with Permuted Autoregressive Sequence Models",
+    ECCV 2022, take it for text.
 
     Args:
         in_channels: channels of the images.
