@@ -29,9 +29,7 @@ from hanline.system.memory import is_memory_full
 
 __all__ = ["CONF", "fail", "is_first_process", "plain", "quiet_others", "repeated_without", "run"]
 
-MEMORY_FULL = (
-    "the machine's memory is full: expected room for the work. Free some, and try again"
-)
+MEMORY_FULL = "the machine's memory is full: expected room for the work. Free some, and try again"
 
 
 def run(

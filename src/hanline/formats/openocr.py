@@ -229,10 +229,13 @@ def _numbered(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _color_order(said: Mapping[str, Any]) -> Any:
     """Return the order of the colors that a configuration trains with, None if it does not say."""
+    transforms: Any = said
     for key in ("Train", "dataset", "transforms"):
-        said = said.get(key, {}) if isinstance(said, Mapping) else {}
-    for step in said if isinstance(said, list) else ():
-        for name, options in step.items() if isinstance(step, Mapping) else ():
+        transforms = transforms.get(key) if isinstance(transforms, Mapping) else None
+    steps: list[Any] = transforms if isinstance(transforms, list) else []
+    for step in steps:
+        options_of: Mapping[Any, Any] = step if isinstance(step, Mapping) else {}
+        for name, options in options_of.items():
             if str(name).startswith("DecodeImage") and isinstance(options, Mapping):
                 return options.get("img_mode")
     return None
