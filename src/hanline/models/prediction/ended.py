@@ -50,7 +50,7 @@ def written_texts(
 ) -> tuple[list[str], list[float]]:
     """Write texts of the class of each step and its probability, (B, T) each.
 
-    The other arguments and what is returned are as for :func:`ended_texts`.
+    The other arguments and the result are those of :func:`ended_texts`.
     """
     going = (classes == end).cumsum(dim=1) == 0
     going[:, steps - 1 :] = False
