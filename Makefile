@@ -25,7 +25,7 @@ demo: $(SMALL)  ## from nothing to a reading: render, train, read unseen words
 crawl-demo: $(INSTALLED)  ## two days of crawling a news site on this machine; about 10 seconds
 	$(BIN)/python examples/crawl_demo.py
 
-update-demo: $(INSTALLED)  ## three days of crawling, training and promoting on that site; at most 10 minutes on two cores
+update-demo: $(INSTALLED)  ## three days of hanline update on that site; its time has not been measured
 	$(BIN)/python examples/update_demo.py
 
 review-demo: $(SMALL)  ## a page on which you correct readings of a drawn folder; Ctrl-C ends it
