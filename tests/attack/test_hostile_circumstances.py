@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from support.forked import run
+from support.forked import as_another_user, run
 from support.tiny_commands import COMMANDS, READS, check_refused, clear, content, names, prepared
 
 pytestmark = [
@@ -65,12 +65,6 @@ def public(place):
     shutil.rmtree(folder)
 
 
-def as_nobody():
-    os.setgroups([])
-    os.setgid(NOBODY)
-    os.setuid(NOBODY)
-
-
 @pytest.mark.skipif(
     not hasattr(os, "geteuid") or os.geteuid() != 0, reason="not root: no other user"
 )
@@ -80,6 +74,7 @@ def test_without_permission_there_is_a_message(name, public, tally):
     prepared(public, name)
     public.chmod(0o755)
     before = names(public)
+    as_nobody = as_another_user(public, COMMANDS[name], NOBODY)
     with tally("read-only folder") as attempts:
         with attempts.one(f"{name} in a folder of another user"):
             check_refused(run(public, *COMMANDS[name], prepare=as_nobody), public, before)

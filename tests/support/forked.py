@@ -3,6 +3,7 @@
 import ctypes
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -79,6 +80,29 @@ def run(folder: Path, *words: str, prepare: Callable[[], None] = lambda: None) -
     return Running(folder, words, prepare).wait()
 
 
+def as_another_user(folder: Path, words: Sequence[str], user: int) -> Callable[[], None]:
+    """Prepare a process that belongs to another user, who owns nothing.
+
+    It does its work in a copy of its folder first, to import all: Python itself may lie where the
+    other user cannot read.
+    """
+
+    def prepare() -> None:
+        copy = folder.with_name("rehearsal")
+        shutil.copytree(folder, copy)
+        os.chdir(copy)
+        with suppress(SystemExit):
+            commands.command(words[0])()
+        _forget(words)
+        os.chdir(folder)
+        shutil.rmtree(copy)
+        os.setgroups([])
+        os.setgid(user)
+        os.setuid(user)
+
+    return prepare
+
+
 def at_first_write(output: Path, act: Callable[[], None]) -> Callable[[], None]:
     """Prepare a process that acts once it begins to write: a file or folder named ``output…``."""
 
@@ -148,10 +172,8 @@ def _run(folder: Path, words: Sequence[str], prepare: Callable[[], None], writin
     os.close(writing)
     sys.stdout = os.fdopen(os.dup(1), "w", encoding="utf-8")
     sys.stderr = os.fdopen(os.dup(2), "w", encoding="utf-8", buffering=1)
-    GlobalHydra.instance().clear()
-    HydraConfig.instance().cfg = None
+    _forget(words)
     os.chdir(folder)
-    sys.argv = ["hanline", *words[1:]]
     status = 0
     try:
         prepare()
@@ -164,3 +186,9 @@ def _run(folder: Path, words: Sequence[str], prepare: Callable[[], None], writin
     with suppress(OSError):
         sys.stdout.flush()
     os._exit(status)
+
+
+def _forget(words: Sequence[str]) -> None:
+    GlobalHydra.instance().clear()
+    HydraConfig.instance().cfg = None
+    sys.argv = ["hanline", *words[1:]]

@@ -1,5 +1,6 @@
 """The frame around the work of each command: configuration, help, and errors as messages."""
 
+import errno
 import logging
 import os
 import signal
@@ -30,6 +31,11 @@ from hanline.system.memory import is_memory_full
 __all__ = ["CONF", "fail", "is_first_process", "plain", "quiet_others", "repeated_without", "run"]
 
 MEMORY_FULL = "the machine's memory is full: expected room for the work. Free some, and try again"
+# What a disk or a folder can answer, whatever the program does.
+_DISK_ERRORS = {
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO),
+    *(errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG),
+}
 
 
 def run(
@@ -86,9 +92,12 @@ def _run(
         sys.exit(128 + signal.SIGINT)
     except HanlineError as error:
         fail(str(error))
-    except MemoryError:
-        # Not while at work; see _checked.
-        fail(MEMORY_FULL)
+    except (MemoryError, OSError) as error:
+        # Before the work began: Hydra makes a run's folder.
+        reason = _of_the_machine(error)
+        if reason is None or getattr(error, "at_work", False):
+            raise
+        fail(reason)
     except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
         if getattr(error, "at_work", False):
             raise
@@ -148,11 +157,24 @@ def _checked(
         # Hydra wraps the errors of the parts that it builds.
         if isinstance(error, InstantiationException) and isinstance(error.__cause__, HanlineError):
             _refuse(error.__cause__, in_sweep)
-        if is_memory_full(error):
-            _refuse(HanlineError(MEMORY_FULL), in_sweep)
+        if (reason := _of_the_machine(error)) is not None:
+            _refuse(HanlineError(reason), in_sweep)
         # A defect of the program, whatever the type of the error.
         error.at_work = True  # type: ignore[attr-defined]
         raise
+
+
+def _of_the_machine(error: Exception) -> str | None:
+    """Return the message for a full memory or disk or a missing permission; None if it is none."""
+    if is_memory_full(error):
+        return "the machine's memory is full: expected room for the work. Free some, and try again"
+    if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+        place = error.filename or "a file"
+        return (
+            f"{place}: expected to be read or written, but {error.strerror}. Give it room or "
+            "permission, or name another place"
+        )
+    return None
 
 
 def _refuse(error: HanlineError, in_sweep: bool) -> NoReturn:
