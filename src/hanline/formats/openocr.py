@@ -229,10 +229,12 @@ def _numbered(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _color_order(said: Mapping[str, Any]) -> Any:
     """Return the order of the colors that a configuration trains with, None if it does not say."""
+    found: Any = said
     for key in ("Train", "dataset", "transforms"):
-        said = said.get(key, {}) if isinstance(said, Mapping) else {}
-    for step in said if isinstance(said, list) else ():
-        for name, options in step.items() if isinstance(step, Mapping) else ():
+        found = found.get(key) if isinstance(found, Mapping) else None
+    steps = found if isinstance(found, list) else []
+    for step in filter(lambda step: isinstance(step, Mapping), steps):
+        for name, options in step.items():
             if str(name).startswith("DecodeImage") and isinstance(options, Mapping):
                 return options.get("img_mode")
     return None
