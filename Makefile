@@ -7,7 +7,7 @@ INSTALLED := .venv/.installed
 BENCH := .venv/.bench_installed
 DOCS := .venv/.docs_installed
 
-.PHONY: help demo crawl-demo test test-fast test-processor attack coverage lint docs bench clean
+.PHONY: help demo crawl-demo update-demo review-demo test test-fast test-processor attack coverage lint docs bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -24,6 +24,14 @@ demo: $(SMALL)  ## from nothing to a reading: render, train, read unseen words
 
 crawl-demo: $(INSTALLED)  ## two days of crawling a news site on this machine; about 10 seconds
 	$(BIN)/python examples/crawl_demo.py
+
+update-demo: $(INSTALLED)  ## three days of hanline update on that site; its time has not been measured
+	$(BIN)/python examples/update_demo.py
+
+review-demo: $(SMALL)  ## a page on which you correct readings of a drawn folder; Ctrl-C ends it
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[review]'
+	[ -d demo_output/lines ] || $(BIN)/hanline synthesize output=demo_output/lines part=validation samples=60 renderer=varied synthesis.fonts=bundled
+	$(BIN)/hanline review input=demo_output/lines output=demo_output/review
 
 # One thread each: more of them than there are cores wait for one another, ten times as long.
 test: lint  ## everything that must hold: style, types, tests

@@ -29,7 +29,8 @@ from training_speed import (
 )
 
 from hanline.models.precision import best_precision
-from hanline.quantization.torch_int8 import calibrate, has_fast_int8, quantize
+from hanline.quantization.int8_products import has_fast_int8
+from hanline.quantization.torch_int8 import calibrate, quantize
 from hanline.system.malloc import keep_freed_memory
 from hanline.system.parallel import available_cpus
 

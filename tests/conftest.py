@@ -38,9 +38,9 @@ MakeRecognizer = Callable[..., Recognizer]
 torch.set_num_threads(1)
 
 
-# What makes a test slow: another process, a command, or the training of ``checkpoint``.
+# What makes a test slow: another process, a whole command, or the training of ``checkpoint``.
 PROCESS_FIXTURES = {"process"}
-SLOW_FIXTURES = PROCESS_FIXTURES | {"checkpoint", "command"}
+SLOW_FIXTURES = PROCESS_FIXTURES | {"checkpoint", "hydra_apart"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:

@@ -1,4 +1,4 @@
-"""What a file may have built: registered names, each where its kind belongs, and nothing else.
+"""The targets that a file may build: registered names, each where its kind belongs, no others.
 
 A run's ``config.yaml``, a model's JSON and a checkpoint are taken over from others. A name in them
 is looked up here before it is imported. The names are those of the installed config files: a new
@@ -17,7 +17,7 @@ from hydra.utils import get_object
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from hanline.configs import files, load
+from hanline.configs import STAGES, files, load
 from hanline.errors import HanlineError
 from hanline.plugins import plugin_names
 
@@ -31,12 +31,10 @@ _PLACES: Mapping[tuple[str, ...], str] = {
     ("synthesis", "renderer"): "renderer",
     ("synthesis", "renderer", "renderers", "*"): "renderer",
     ("data",): "data",
+    ("augmentation",): "augmentation",
     ("data", "train"): "source",
     ("data", "validation"): "source",
-    ("model", "transformation"): "stage",
-    ("model", "feature_extraction"): "stage",
-    ("model", "sequence_modeling"): "stage",
-    ("model", "prediction"): "stage",
+    **{("model", stage): "stage" for stage in STAGES},
     ("optimizer",): "optimizer",
     ("scheduler",): "scheduler",
     ("module",): "module",
@@ -44,14 +42,18 @@ _PLACES: Mapping[tuple[str, ...], str] = {
     ("callbacks", "*"): "callback",
     ("logger", "*"): "logger",
 }
-# What these build waits for arguments that the code hands in.
+# All arguments of these are in the file; the code hands in some of the others'.
+_BUILT_ALONE = frozenset({"charset", "callback", "logger"})
+# Their objects wait for arguments from the code.
 _PARTIAL = frozenset({"optimizer", "scheduler", "source"})
-# What these write has its place in the run's folder.
+# They write into the run's folder only.
 _WRITING = frozenset({"callback", "logger"})
 _CONVERSIONS = ("none", "partial", "object", "all")
 # A configuration takes a few kilobytes.
 _MOST_BYTES = 2**20
 _DEEPEST = 32
+_RESTORE = "Take the config.yaml that the run wrote"
+_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
 class _Node(NamedTuple):
@@ -140,9 +142,6 @@ def read_config(file: Path) -> dict[str, Any]:
     return config
 
 
-_RESTORE = "Take the config.yaml that the run wrote"
-
-
 def _check_event(event: yaml.Event, file: Path) -> None:
     """Refuse what a run never writes, before anything is made of it."""
     where = f"{file}: line {event.start_mark.line + 1 if event.start_mark else '?'}"
@@ -207,7 +206,8 @@ def _check_node(
         raise HanlineError(f"{where}._partial_={partial}: expected {kind in _PARTIAL}. {_RESTORE}")
     if node.values.get("_convert_", "none") not in _CONVERSIONS:
         raise HanlineError(f"{where}._convert_: expected {', '.join(_CONVERSIONS)}. {_RESTORE}")
-    names = {name for name, p in _parameters(target).items() if p.kind in _NAMED}
+    parameters = {name: p for name, p in _parameters(target).items() if p.kind in _NAMED}
+    names = set(parameters)
     for name, value in node.values.items():
         if name in ("_target_", "_partial_", "_convert_"):
             continue
@@ -220,9 +220,10 @@ def _check_node(
             raise HanlineError(
                 f"{where}.{name}={value}: expected the run's folder, {run_dir}. {_RESTORE}"
             )
-
-
-_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    if kind in _BUILT_ALONE:
+        for name, parameter in parameters.items():
+            if parameter.default is parameter.empty and name not in node.values:
+                raise HanlineError(f"{where}.{name}: expected a value. {_RESTORE}")
 
 
 def _parameters(target: str) -> Mapping[str, inspect.Parameter]:
@@ -234,7 +235,7 @@ def _parameters(target: str) -> Mapping[str, inspect.Parameter]:
 
 
 def _is_inside(value: object, run_dir: Path) -> bool:
-    """Whether a callback that writes where a value says writes into the run's folder."""
+    """Return whether a callback that writes where a value says writes into the run's folder."""
     if isinstance(value, Mapping | list):
         inner = value.values() if isinstance(value, Mapping) else value
         return all(_is_inside(item, run_dir) for item in inner)

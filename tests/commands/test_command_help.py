@@ -11,8 +11,8 @@ from hanline import __version__
 from hanline.cli import commands
 from hanline.cli import main as cli
 from hanline.cli.command_help import print_help
-from hanline.cli.model_presets import PAPERS, STAGES
-from hanline.configs import CONF, command_groups, flat, group_files, group_of, load, package
+from hanline.cli.model_presets import PAPERS
+from hanline.configs import CONF, STAGES, command_groups, flat, group_files, group_of, load, package
 
 # from-dtrb takes the options of DTRB, and has no settings of its own.
 COMMANDS = [name for name in commands.names() if (CONF / f"{name}.yaml").is_file()]
@@ -135,13 +135,15 @@ def test_hanline_lists_its_commands(monkeypatch, capsys):
 )
 def test_a_misspelt_command_is_told_the_nearest(misspelt, meant, monkeypatch, capsys):
     with pytest.raises(
-        SystemExit, match=rf"{misspelt}.*did you mean {meant}\?.*there are: evaluate,"
+        SystemExit, match=rf"{misspelt}.*did you mean {meant}\?.*there are: audit, calibrate,"
     ):
         run_hanline(monkeypatch, capsys, misspelt)
 
 
 def test_a_strange_command_is_told_all(monkeypatch, capsys):
-    with pytest.raises(SystemExit, match=r"no command 'xyz'; there are: evaluate, export"):
+    with pytest.raises(
+        SystemExit, match=r"no command 'xyz'; there are: audit, calibrate, evaluate"
+    ):
         run_hanline(monkeypatch, capsys, "xyz")
 
 

@@ -35,5 +35,5 @@ def test_a_set_needs_a_place(command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     ended = command("synthesize", "synthesis.fonts=bundled")
     assert ended.status == 1
-    assert "set output=FOLDER" in ended.err
+    assert "Set output=FOLDER" in ended.err
     assert not list(tmp_path.iterdir())

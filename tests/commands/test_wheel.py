@@ -32,9 +32,9 @@ def unpacked(wheel, tmp_path_factory):
     folder = tmp_path_factory.mktemp("unpacked")
     wheel.extractall(folder)
     # A mark by which this copy's help is told from the checkout's.
-    title = folder / "hanline" / "conf" / "train.yaml"
+    title = folder / "hanline" / "commands" / "train.py"
     text = title.read_text(encoding="utf-8")
-    title.write_text(text.replace("trains a recogniser.", "is unpacked.", 1), encoding="utf-8")
+    title.write_text(text.replace(": train a recognizer.", ": is unpacked.", 1), encoding="utf-8")
     return folder
 
 

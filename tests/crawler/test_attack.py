@@ -10,6 +10,7 @@ from urllib.request import Request, urlopen
 import pytest
 from crawling import API_HEADERS, CRAWLER, ENVIRONMENT, command, expected, run_crawl
 from hostile import Answer, HostileServer, feeds, random_answers, searches
+from support.attack import SEED
 
 SOUND = "<rss><channel><item><title>마지막 줄 도착</title></item></channel></rss>".encode()
 LIMITS = {
@@ -168,22 +169,27 @@ def test_hostile_answers_of_the_search_api_get_a_message_each(hostile, tmp_path)
 
 
 @pytest.mark.parametrize(("seed", "count"), SIZES)
-def test_mutated_feeds_are_read_or_refused(hostile, sound, tmp_path, seed, count):
-    attack_feeds(hostile, tmp_path / "headlines", random_answers(seed, sound["feeds"], count))
+def test_mutated_feeds_are_read_or_refused(hostile, sound, tmp_path, seed, count, tally):
+    answers = random_answers(SEED * 100 + seed, sound["feeds"], count)
+    with tally("feeds") as attempts, attempts.all(f"feeds {seed}", count):
+        attack_feeds(hostile, tmp_path / "headlines", answers)
 
 
 @pytest.mark.parametrize(("seed", "count"), SIZES)
 def test_mutated_answers_of_the_search_api_are_read_or_refused(
-    hostile, sound, tmp_path, seed, count
+    hostile, sound, tmp_path, seed, count, tally
 ):
-    attack_search(hostile, tmp_path / "headlines", random_answers(seed, sound["search"], count))
+    answers = random_answers(SEED * 100 + seed, sound["search"], count)
+    with tally("answers of the search API") as attempts, attempts.all(f"search {seed}", count):
+        attack_search(hostile, tmp_path / "headlines", answers)
 
 
 @pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=ATTACK) for seed in range(2, 10))])
-def test_mutated_sections_are_read_or_refused(hostile, sound, tmp_path, seed):
-    first = random_answers(seed, sound["page"], 6)
-    later = random_answers(seed, sound["fragment"], 12)
-    attack_sections(hostile, tmp_path / "headlines", first, later)
+def test_mutated_sections_are_read_or_refused(hostile, sound, tmp_path, seed, tally):
+    first = random_answers(SEED * 100 + seed, sound["page"], 6)
+    later = random_answers(SEED * 100 + seed, sound["fragment"], 12)
+    with tally("pages and fragments") as attempts, attempts.all(f"sections {seed}", 18):
+        attack_sections(hostile, tmp_path / "headlines", first, later)
 
 
 def limited(size):
@@ -197,7 +203,12 @@ def limited(size):
 @pytest.mark.parametrize(
     "kilobytes", [1, 30, *(pytest.param(size, marks=ATTACK) for size in (12, 20, 45, 60, 90))]
 )
-def test_a_full_disk_gives_a_message_and_the_next_run_goes_on(site, tmp_path, kilobytes):
+def test_a_full_disk_gives_a_message_and_the_next_run_goes_on(site, tmp_path, kilobytes, tally):
+    with tally("no room: crawl") as attempts, attempts.one(f"{kilobytes} kB"):
+        check_full_disk(site, tmp_path, kilobytes)
+
+
+def check_full_disk(site, tmp_path, kilobytes):
     folder = tmp_path / "headlines"
     line = command(site, folder, "naver_section", JOBDIR=folder / "job", NEAR_REPEATS=False)
 

@@ -1,7 +1,6 @@
 """Killed at any moment, a crawl goes on in the same job folder as if nothing had been."""
 
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -10,9 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from crawling import CRAWLER, ENVIRONMENT, WORLD, command
+from support.attack import chance
 
 # A few in every run, more of them with -m attack.
-MOMENTS = [10, pytest.param(19, marks=pytest.mark.attack)]
+MOMENTS = [10, pytest.param(24, marks=pytest.mark.attack)]
 
 
 def start(site, folder, *, script=None, **settings):
@@ -42,21 +42,23 @@ def contents(folder):
 
 @pytest.mark.parametrize("count", MOMENTS)
 def test_killed_at_random_moments_and_resumed_the_files_are_the_same(
-    site, tmp_path, whole_files, count
+    site, tmp_path, whole_files, count, tally
 ):
     # Pages take as long as the rest, so that there are moments between them.
     site.control(latency=0.05, **WORLD)
-    rng = random.Random(3)
+    rng = chance("kill crawl")
     # After some of the 18 requests, and a little later: moments that do not depend on how
     # busy the machine is. 0 is while the run starts, 18 while it ends.
-    moments = [(requests, rng.uniform(0, 0.1)) for requests in rng.sample(range(19), count)]
+    requests = [0, 18, *range(1, 18), *(rng.randint(1, 17) for _ in range(count))]
+    rng.shuffle(requests)
+    moments = [(number, each, rng.uniform(0, 0.1)) for number, each in enumerate(requests[:count])]
 
     def killed_and_resumed(moment):
-        requests, later = moment
-        folder = tmp_path / str(requests)
-        process = start(site, folder, CONTACT=f"moment-{requests}")
+        number, requests, later = moment
+        folder = tmp_path / str(number)
+        process = start(site, folder, CONTACT=f"moment-{number}")
         while process.poll() is None:
-            mine = (e for e in site.log() if e["user_agent"].endswith(f"moment-{requests})"))
+            mine = (e for e in site.log() if e["user_agent"].endswith(f"moment-{number})"))
             if sum(1 for _ in mine) >= requests:
                 break
             time.sleep(0.01)
@@ -70,10 +72,14 @@ def test_killed_at_random_moments_and_resumed_the_files_are_the_same(
 
     with ThreadPoolExecutor(2) as pool:
         results = list(pool.map(killed_and_resumed, moments))
-    assert sum(killed for killed, _, _ in results) >= count // 2
+    pairs = list(zip(moments, results, strict=True))
+    in_work = sum(result[0] and 0 < moment[1] < 18 for moment, result in pairs)
+    assert in_work >= min(20, count // 2)
     assert sum(went_on for _, went_on, _ in results) >= count // 3
-    for moment, (_, _, files) in zip(moments, results, strict=True):
-        assert files == whole_files, f"killed after {moment[0]} requests"
+    with tally("SIGKILL: crawl") as attempts:
+        for (_, each, _), (_, _, files) in pairs:
+            with attempts.one(f"killed after {each} requests"):
+                assert files == whole_files
 
 
 # Where the run dies, and what of its end it has done by then.

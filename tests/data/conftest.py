@@ -2,14 +2,15 @@ import io
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import lmdb
 import pytest
 from PIL import Image
+from support.renderers import PLAIN
 
 from hanline.data.lmdb_writer import LMDBWriter
-from hanline.synthesis.broadcast import BroadcastRenderer
 from hanline.synthesis.dataset_renderer import DatasetRenderer
 from hanline.synthesis.fonts import Font, FontSet, bundled_files
 
@@ -101,18 +102,16 @@ def small_disk(tmp_path):
 @pytest.fixture(scope="session")
 def look() -> DatasetRenderer:
     """Small and quick to draw, in one process and one bundled font."""
-    renderer = BroadcastRenderer(
+    renderer = replace(
+        PLAIN,
         height=16,
         font_size=[0.6, 0.9],
         full_height_probability=0.2,
         rotation_degrees=4,
         rotation_probability=0.3,
-        rotation_below_characters=10,
         letter_width=[0.75, 1.05],
         spacing=[-0.08, 0.02],
         bold_probability=0.5,
-        bold_thickness=[0.02, 0.07],
-        edge=0.04,
         margin=[0.06, 0.3],
         shift=0.6,
         text_color=["#000000", "#404040"],

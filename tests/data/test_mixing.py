@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from hanline.cli.config_check import check_config
@@ -23,6 +24,7 @@ from hanline.text.charset import named_charset
 from hanline.text.corpus import Corpus
 
 LOOK = OmegaConf.to_object(OmegaConf.load(CONF / "renderer" / "varied.yaml"))
+STRONG = partial(instantiate, OmegaConf.load(CONF / "augmentation" / "strong.yaml"))
 FIXED = {"height": 16, "width": 64, "channels": 1, "keep_ratio": False}
 FOLLOWING = {"height": 16, "width": None, "channels": 1, "keep_ratio": True}
 both_widths = pytest.mark.parametrize("image", [FIXED, FOLLOWING], ids=["fixed", "following"])
@@ -135,6 +137,17 @@ class TestRuns:
     def test_workers_change_nothing(self, data, image, num_workers):
         expected = comparable(served(data(image=image)))
         assert comparable(served(data(image=image, num_workers=num_workers))) == expected
+
+    @both_widths
+    def test_augmented_images_depend_on_neither_workers_nor_stops(self, data, image):
+        whole = comparable(served(data(image=image, augmentation=STRONG), max_steps=40))
+        assert whole != comparable(served(data(image=image), max_steps=40))
+        workers = served(data(image=image, augmentation=STRONG, num_workers=2), max_steps=40)
+        assert comparable(workers) == whole
+        rest = served(data(image=image, augmentation=STRONG), global_step=37, max_steps=40)
+        assert comparable(rest) == whole[37:]
+        for labels, _ in served(data(augmentation=STRONG)):
+            assert kinds(labels) == {"online": 6, "r": 3, "f": 1}
 
     @both_widths
     @pytest.mark.parametrize("step", [1, 37, 130])

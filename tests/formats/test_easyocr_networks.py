@@ -141,7 +141,7 @@ def test_what_easyocr_cannot_carry(recognizer_of, tmp_path, case, image, keep_ra
 
 def test_a_name_that_python_cannot_import(recognizer_of, tmp_path):
     recognizer = recognizer_of("None-VGG-None-CTC", keep_ratio=True)
-    with pytest.raises(HanlineError, match="no name of a Python module"):
+    with pytest.raises(HanlineError, match="not a name of a Python module"):
         EasyOCR().save(tmp_path / "best-1.pth", recognizer, {})
 
 

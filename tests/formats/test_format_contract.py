@@ -226,19 +226,6 @@ def test_no_command_has_a_key_of_a_groups_name_that_it_does_not_have():
         assert not groups & keys - set(configs.command_groups(path)), path
 
 
-@pytest.mark.parametrize("room", ["formats", "quantization", "pretrained"])
-def test_model_files_import_downwards_only(room):
-    above = {"cli", "commands", "inference", "training", "synthesis"}
-    for file in (SOURCE / room).rglob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
-            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            for name in names:
-                assert name.split(".")[:1] != ["hanline"] or name.split(".")[1:2] not in [
-                    [part] for part in above
-                ], f"{file} imports {name}"
-
-
 @pytest.mark.parametrize("name", sorted(set(FORMATS) - {"checkpoint"}))
 def test_a_formats_name_is_in_its_own_file_only(name):
     own = Path(sys.modules[FORMATS[name].__module__].__file__)

@@ -8,8 +8,9 @@ import torch
 from hydra import compose, initialize_config_dir
 from PIL import Image
 
-from hanline.cli.config_check import check_config, literal
+from hanline.cli.config_check import check_config
 from hanline.cli.hydra_app import CONF
+from hanline.cli.quoting import literal
 from hanline.commands import export, import_weights, pack, train
 from hanline.errors import HanlineError
 from hanline.formats.dtrb import dtrb_state

@@ -5,12 +5,13 @@ import pytest
 import torch
 from torch import nn
 
+from hanline.configs import STAGES
 from hanline.errors import HanlineError
-from hanline.formats.easyocr import module_source, refuse_unfit
+from hanline.formats.easyocr import refuse_unfit
+from hanline.formats.easyocr_module import module_source
 from hanline.formats.onnx import Onnx
 from hanline.formats.onnx.runtime import decode
 from hanline.models.prediction.ctc import CTCPrediction
-from hanline.models.stage import STAGES
 from hanline.quantization.torch_int8 import calibrate, unsupported_reason
 
 

@@ -50,7 +50,7 @@ def test_the_shipped_reader_says_where_the_characters_are(zoom, reader, renderin
             measured.append(np.abs(read / zoom - rendering.boxes[:, [0, 2]]))
     assert len(measured) >= 3
     # Of lines 32 pixels high, in pixels: the ends of the ink of characters that have any.
-    assert np.nanmean(np.concatenate(measured)) < 4.5
+    assert np.nanmean(np.concatenate(measured)) < 2
 
 
 def test_parts_change_neither_text_nor_confidence(reader, renderings):

@@ -113,7 +113,7 @@ def test_an_odd_number_of_orders_is_refused(orders):
 
 
 def test_heads_that_do_not_fit_the_width_are_refused():
-    with pytest.raises(HanlineError, match="head_width=12: expected a divisor .* 32"):
+    with pytest.raises(HanlineError, match=r"head_width=12: expected a divisor .* 32"):
         prediction(head_width=12)
 
 

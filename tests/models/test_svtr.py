@@ -10,7 +10,7 @@ from support.svtr import FILE, VARIANTS, as_stage_state, formula_images, formula
 
 from hanline.cli.hydra_app import CONF, plain
 from hanline.errors import HanlineError
-from hanline.formats.easyocr import module_source
+from hanline.formats.easyocr_module import module_source
 from hanline.models.recognizer import build_stage
 
 REFERENCE = json.loads(FILE.read_text(encoding="utf-8"))["cases"]

@@ -15,7 +15,8 @@ from hanline.models.feature_extraction.compact import Residual
 from hanline.models.feature_extraction.resnet import ResidualBlock, convolution, residual_blocks
 from hanline.models.precision import best_precision
 from hanline.models.stage import Stage
-from hanline.quantization.torch_int8 import calibrate, has_int8, largest_weight, quantize
+from hanline.quantization.int8_products import has_int8, largest_weight
+from hanline.quantization.torch_int8 import calibrate, quantize
 
 pytestmark = [
     pytest.mark.processor,

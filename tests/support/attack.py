@@ -48,6 +48,15 @@ class Tally:
         except (Exception, pytest.fail.Exception) as error:
             self.broken.append(f"{what}: {_described(error)}")
 
+    @contextmanager
+    def all(self, what: object, count: int) -> Iterator[None]:
+        """Try several inputs at once; none has held if something is raised."""
+        self.tried += count
+        try:
+            yield
+        except (Exception, pytest.fail.Exception) as error:
+            self.broken += [f"{what}: {_described(error)}"] * count
+
     def in_child(
         self,
         act: Callable[[Any], Any],

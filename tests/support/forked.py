@@ -6,11 +6,13 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -77,21 +79,66 @@ def run(folder: Path, *words: str, prepare: Callable[[], None] = lambda: None) -
     return Running(folder, words, prepare).wait()
 
 
-def kill_after(seconds: float) -> Callable[[], None]:
-    """Prepare a process that gets SIGKILL after so many seconds of computing.
-
-    They are the same however busy the machine is.
-    """
+def at_first_write(output: Path, act: Callable[[], None]) -> Callable[[], None]:
+    """Prepare a process that acts once it begins to write: a file or folder named ``output…``."""
 
     def prepare() -> None:
+        began: list[str] = []
+
+        def hook(event: str, arguments: tuple[Any, ...]) -> None:
+            if not began and _writes(event, arguments, output):
+                began.append(event)
+                act()
+
+        sys.addaudithook(hook)
+
+    return prepare
+
+
+def kill_in_work(output: Path, seconds: float) -> Callable[[], None]:
+    """Prepare a process that gets SIGKILL after computing so long from its first write.
+
+    The seconds are the same however busy the machine is.
+    """
+
+    def set_timer() -> None:
         libc, timer = ctypes.CDLL(None), ctypes.c_void_p()
         event = (ctypes.c_int * 16)(0, 0, 9, 0)  # SIGKILL, SIGEV_SIGNAL
-        when = (ctypes.c_long * 4)(0, 0, int(seconds), int(seconds % 1 * 1e9))
+        when = (ctypes.c_long * 4)(0, 0, int(seconds), int(seconds % 1 * 1e9) + 1)
         clock = 2  # CLOCK_PROCESS_CPUTIME_ID
         assert libc.timer_create(clock, event, ctypes.byref(timer)) == 0
         assert libc.timer_settime(timer, 0, when, None) == 0
 
-    return prepare
+    return at_first_write(output, set_timer)
+
+
+def work_seconds(folder: Path, output: Path, *words: str) -> float:
+    """Run a command whole; return how long it computes from its first write to its last."""
+    reading, writing = os.pipe()
+
+    def prepare() -> None:
+        def hook(event: str, arguments: tuple[Any, ...]) -> None:
+            if os.getpid() == first and _writes(event, arguments, output):
+                os.write(writing, f"{time.process_time()}\n".encode())
+
+        first = os.getpid()
+        sys.addaudithook(hook)
+
+    done = run(folder, *words, prepare=prepare)
+    os.close(writing)
+    with os.fdopen(reading, encoding="ascii") as noted:
+        times = [float(line) for line in noted]
+    assert done.status == 0, done.text
+    return times[-1] - times[0]
+
+
+def _writes(event: str, arguments: tuple[Any, ...], output: Path) -> bool:
+    if event == "open":
+        if not isinstance(arguments[0], str) or not arguments[2] & (os.O_WRONLY | os.O_RDWR):
+            return False
+    elif event not in ("os.mkdir", "os.rename"):
+        return False
+    return str(Path(os.fsdecode(arguments[0])).absolute()).startswith(str(output))
 
 
 def _run(folder: Path, words: Sequence[str], prepare: Callable[[], None], writing: int) -> None:

@@ -3,29 +3,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from support.renderers import HARD_TEXTS as TEXTS
+from support.renderers import PLAIN
 
 from hanline.errors import HanlineError
-from hanline.synthesis.broadcast import BroadcastRenderer, _Line
+from hanline.synthesis.broadcast import _Line
 from hanline.synthesis.text_layout import lay_out
 
-PLAIN = BroadcastRenderer(
-    height=32,
-    font_size=[0.6, 0.6],
-    full_height_probability=0,
-    rotation_degrees=0,
-    rotation_probability=1,
-    rotation_below_characters=10,
-    letter_width=[1, 1],
-    spacing=[0, 0],
-    bold_probability=0,
-    bold_thickness=[0.06, 0.06],
-    edge=0.05,
-    margin=[0.1, 0.1],
-    shift=0,
-    text_color=["#000000", "#000000"],
-    background_color=["#EEEEEE", "#EEEEEE"],
-    light_on_dark_probability=0,
-)
 VARIED = replace(
     PLAIN,
     font_size=[0.3, 1.4],
@@ -40,16 +24,6 @@ VARIED = replace(
     background_color=["#CCCCCC", "#FFFFFF"],
     light_on_dark_probability=0.5,
 )
-TEXTS = [
-    "가",
-    "힣뷁쀍",
-    "jgpqyÅ|",
-    "…",
-    "8·15 (종합)",
-    "女軍黨 '속보'",
-    "가나다라마바사아자차카타파하",
-    "_",
-]
 
 
 def ink(image):

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 from PIL import Image
+from support.renderers import PLAIN
 
 from hanline.errors import HanlineError
 from hanline.synthesis.base import Renderer, Rendering
-from hanline.synthesis.broadcast import BroadcastRenderer
 from hanline.synthesis.dataset_renderer import DatasetRenderer
 from hanline.synthesis.fonts import Font, FontSet
 from hanline.synthesis.mixed import MixedRenderer
@@ -39,19 +39,14 @@ def synthesis(renderer, fonts, **settings):
 
 @pytest.fixture(scope="module")
 def broadcast(noto):
-    renderer = BroadcastRenderer(
+    renderer = replace(
+        PLAIN,
         height=24,
         font_size=[0.5, 0.9],
         full_height_probability=0.1,
         rotation_degrees=5,
         rotation_probability=0.5,
-        rotation_below_characters=10,
-        letter_width=[0.8, 1],
         spacing=[-0.1, 0.1],
-        bold_probability=0.2,
-        bold_thickness=[0, 0.1],
-        edge=0.05,
-        margin=[0.05, 0.3],
         shift=1,
         text_color=["#000000", "#404040"],
         background_color=["#CCCCCC", "#FFFFFF"],

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 from PIL import Image, ImageDraw
+from support.renderers import HARD_TEXTS as TEXTS
 
 from hanline.errors import HanlineError
 from hanline.synthesis.backgrounds import BACKGROUNDS
@@ -57,16 +58,6 @@ CONF = Path(__file__).parents[2] / "conf" / "renderer" / "varied.yaml"
 SHIPPED = VariedRenderer(
     **{str(k): v for k, v in OmegaConf.to_object(OmegaConf.load(CONF)).items() if k[0] != "_"}
 )
-TEXTS = [
-    "가",
-    "힣뷁쀍",
-    "jgpqyÅ|",
-    "…",
-    "8·15 (종합)",
-    "女軍黨 '속보'",
-    "가나다라마바사아자차카타파하",
-    "_",
-]
 # Everything that moves ink, at its bounds.
 EXTREMES = {
     "full height": {"full_height_probability": 1.0},

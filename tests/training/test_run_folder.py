@@ -39,7 +39,7 @@ def started(folder, *overrides):
 
 
 def test_runs_that_start_together_have_folders_of_their_own(tmp_path):
-    runs = [started(tmp_path, f"seed={seed}", f"data.drawn_dir=d{seed}") for seed in (1, 2)]
+    runs = [started(tmp_path, f"seed={seed}", f"data.rendered_dir=d{seed}") for seed in (1, 2)]
     for run in runs:
         _, errors = run.communicate()
         assert run.returncode == 0, errors

@@ -278,10 +278,10 @@ def test_two_devices_train_as_two_processes(run_on_two_devices: Path) -> None:
 
 
 def test_an_error_on_two_devices_is_a_message(drawn: str, tmp_path: Path) -> None:
-    missing = [f"data.{part}_dir={tmp_path / 'missing'}" for part in ("train", "validation")]
+    missing = [f"data.{part}.dir={tmp_path / 'missing'}" for part in ("train", "validation")]
     done = train(*TINY, *TWO_DEVICES, drawn, *missing, f"hydra.run.dir={tmp_path / 'run'}")
     assert done.returncode == 1
-    assert f"error: {tmp_path / 'missing'} is no folder" in done.stderr
+    assert f"error: {tmp_path / 'missing'}: expected a folder with LMDB" in done.stderr
     assert "Traceback" not in done.stderr
     assert "HydraConfig" not in done.stderr
 

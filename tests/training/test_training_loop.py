@@ -208,6 +208,27 @@ def test_a_logger_that_is_not_installed_is_named(logger: str, command: Any) -> N
     assert f"pip install {logger}" in ended.err
 
 
+@pytest.mark.parametrize("logger", ["wandb", "mlflow"])
+def test_a_logger_that_is_installed_writes_offline_beside_another(
+    logger: str, command: Any, run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not find_spec(logger):
+        pytest.skip(f"{logger} is not installed here; it is not among Hanline's requirements")
+    # No server can be reached by these.
+    for proxy in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
+        monkeypatch.setenv(proxy, "http://127.0.0.1:9")
+    offline = ["logger.wandb.offline=true"] if logger == "wandb" else []
+    words = [word for word in TINY if not word.startswith("logger=")]
+    ended = command("train", *words, f"logger=[csv,{logger}]", *offline)
+    assert ended.status == 0, ended.err
+    assert (run_dir / "csv" / "version_0" / "metrics.csv").is_file()
+    written = {
+        "wandb": "wandb/offline-run-*/run-*.wandb",
+        "mlflow": "mlflow/**/metrics/**/accuracy",
+    }
+    assert list(run_dir.glob(written[logger]))
+
+
 class TestDebug:
     def test_fast_dev_run_writes_no_checkpoint(self, command: Any, run_dir: Path) -> None:
         ended = command("train", *TINY, "debug=fast_dev_run")
@@ -360,6 +381,13 @@ def test_a_process_that_is_killed_ends_the_run_with_a_message(process: Any, run_
     assert re.search(gone, ended.err)
     assert f"To go on: hanline train resume={run_dir / 'last.ckpt'}" in ended.err
     assert "Traceback" not in ended.err
+
+
+def test_two_devices_train_under_python_m(process: Any, run_dir: Path) -> None:
+    two = ["trainer.devices=2", "trainer.max_steps=2"]
+    ended = process("-m", "hanline.cli.main", "train", *TINY, *two)
+    assert ended.status == 0, ended.err
+    assert load(run_dir / "last.ckpt")["global_step"] == 2
 
 
 def test_fewer_validation_samples_than_devices_is_a_message(process: Any) -> None:

@@ -16,6 +16,9 @@ def arguments() -> list[str]:
 def set_arguments(words: Sequence[str], program: str | None = None) -> None:
     """Replace the words behind the command, and the program if one is given."""
     sys.argv = [program or sys.argv[0], *words]
+    if program:
+        # Under python -m, Lightning would start the module that it names, not the program.
+        sys.modules["__main__"].__spec__ = None
 
 
 def with_keys(words: Sequence[str], positional: Sequence[str]) -> list[str]:

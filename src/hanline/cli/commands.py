@@ -19,9 +19,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import hanline.commands
 from hanline.plugins import load_plugins, plugin_names
 
+# Not by an import: the commands import the command line.
+_FOLDER = Path(__file__).parents[1] / "commands"
 DOCSTRING = re.compile(r"``hanline ([a-z][a-z-]*)``: (.+?)(?:\n\n|$)", re.DOTALL)
 
 
@@ -61,12 +62,11 @@ def command(name: str) -> Callable[[], Any]:
 def _own() -> dict[str, tuple[str, str]]:
     """Return the module and the description of each of Hanline's own commands."""
     found = {}
-    for folder in hanline.commands.__path__:
-        for file in sorted(Path(folder).glob("*.py")):
-            docstring = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
-            matched = DOCSTRING.match(docstring)
-            if matched:
-                found[matched[1]] = (file.stem, _one_line(matched[2]))
+    for file in sorted(_FOLDER.glob("*.py")):
+        docstring = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+        matched = DOCSTRING.match(docstring)
+        if matched:
+            found[matched[1]] = (file.stem, _one_line(matched[2]))
     return found
 
 

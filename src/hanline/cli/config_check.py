@@ -8,46 +8,17 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, Quote, QuotedString
-from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 from pydantic_core import SchemaError
-from rapidfuzz import fuzz, process
 
 from hanline import configs
-from hanline.cli.model_presets import STAGES_PRESET, named_presets
-from hanline.cli.renamed import new_choice, new_key
+from hanline.cli.renamed import new_key
+from hanline.cli.suggestions import all_keys, hint_for_key, nearest, owners, without_details
 from hanline.errors import HanlineError
-
-
-def literal(argument: str, settings: type) -> str:
-    """Quote the value of an argument of the command line if Hydra would misread it.
-
-    Hydra's grammar has no Hangul, no brackets and no second ``=``, which names of files may have.
-    A folder or a choice may be named 2024, which Hydra takes for a number.
-
-    Args:
-        settings: a dataclass of the command's own keys. Those of type ``str`` take any text.
-    """
-    key, equals, value = argument.partition("=")
-    if not equals or key.startswith("-"):
-        return argument
-    parsed = _parsed(argument)
-    if parsed is None:
-        return f"{key}={_quoted(value)}"
-    hints = get_type_hints(settings)
-    # A key that is neither the command's own nor inside a group is the name of a group.
-    text = hints[key] in (str, str | None) if key in hints else "." not in key
-    if text and not parsed.is_sweep_override():
-        not_text = bool | int | float if key in hints else bool | int | float | None
-        if isinstance(parsed.value(), not_text):
-            return f"{key}={_quoted(value)}"
-    return argument
 
 
 def check_config(config: DictConfig, own_file: Path, settings: type) -> None:
@@ -73,7 +44,7 @@ def check_config(config: DictConfig, own_file: Path, settings: type) -> None:
             f"{key}: expected a value. Give it one, as in {key}=…; --help explains it"
         ) from error
     except OmegaConfBaseException as error:
-        raise HanlineError(f"{error.full_key}: {_without_details(error)}") from error
+        raise HanlineError(f"{error.full_key}: {without_details(error)}") from error
     parts = set(configs.command_groups(own_file))
     own = {key: value for key, value in values.items() if key not in parts}
     hints = get_type_hints(settings)
@@ -88,103 +59,6 @@ def check_config(config: DictConfig, own_file: Path, settings: type) -> None:
             _check_value(group, {key: node[key] for key in added & set(node)}, hints[group])
             node = {key: value for key, value in node.items() if key not in added}
         _check_node(group, node, own_file)
-
-
-def explain(error: Exception, name: str) -> str:
-    """Return the message for an error of Hydra or OmegaConf, with the nearest valid words."""
-    message = _without_details(error)
-    if isinstance(error, OverrideParseException):
-        reason = message.partition("\nSee https")[0].rpartition("\n")[2].strip(" ^")
-        return f"{error.override!r}: expected key=value or group=choice" + (
-            f" ({reason})" if reason else ""
-        )
-    there = re.search(r"An item is already at '([^']+)'", message)
-    if there:
-        return f"+{there[1]}: expected a new key, but it exists. Write it without +"
-    key = re.search(r"Could not (?:override|append|delete)[^']*'([^']+)'", message)
-    if key:
-        own_file = configs.command_file(name)
-        path = key[1].split("@")[0]
-        return (
-            f"{key[1]!r}: expected a key of this command{_hint_for_key(path, own_file)}. "
-            "--help lists all keys"
-        )
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        return _no_choice(*error.missing_cfg_file.rpartition("/")[::2], error.options or ())
-    if error.__cause__ and not isinstance(error.__cause__, HydraException):
-        message = f"{message} ({error.__cause__})"
-    return message
-
-
-def _no_choice(group: str, choice: str, options: Iterable[str]) -> str:
-    inner = configs.inner_groups(group) if group else []
-    names = [option for option in options if option not in inner and not option.startswith("_")]
-    if not group or not names:
-        known = configs.all_groups()
-        return f"{group or choice!r}: expected a config group{nearest(group or choice, known)}"
-    now = new_choice(group, choice)
-    if now:
-        return f"{group}={choice}: expected its new name. Write {now}"
-    # All combinations of stages would bury the names.
-    shown = [*named_presets(), STAGES_PRESET] if group == "model" else names
-    message = (
-        f"{group}={choice}: expected another choice{nearest(choice, names)}. "
-        f"There are: {', '.join(shown)}"
-    )
-    if group.startswith("hydra/"):
-        extra = "launchers" if group == "hydra/launcher" else "sweep"
-        message += f'. Hydra\'s plugins are installed apart, as with pip install ".[{extra}]"'
-    return message
-
-
-def _hint_for_key(key: str, own_file: Path) -> str:
-    """Return what an unknown key may have been meant as, as the middle of a sentence."""
-    known = all_keys(own_file)
-    now = new_key(key, known)
-    return f", and its name is {now} now" if now else _owners(key, own_file) or nearest(key, known)
-
-
-def _owners(key: str, own_file: Path) -> str:
-    """Return the choices that have a key, as the middle of a sentence; "" if none has it.
-
-    Such a key is correct, but belongs to a choice that has not been made.
-    """
-    owners = [
-        f"{configs.group_of(file)}={file.stem}"
-        for group in configs.command_groups(own_file)
-        for file in configs.group_files(group)
-        # Experiments have keys of all groups.
-        if (place := configs.package(file)) and key in configs.flat(place, configs.load(file))
-    ]
-    return f" in this composition (it belongs to {' or '.join(owners)})" if owners else ""
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Return the known words nearest to a word, as the middle of a sentence; "" if none is near."""
-    found = process.extract(word, sorted(known), scorer=_nearness, limit=3, score_cutoff=60)
-    return f" (did you mean {' or '.join(match for match, _, _ in found)}?)" if found else ""
-
-
-def _nearness(word: str, known: str, *, score_cutoff: float | None = None) -> float:
-    """Return how near two words are, from 0 to 100. A key is near to its own last part, too."""
-    return max(fuzz.ratio(word, known), 0.95 * fuzz.ratio(word, known.rpartition(".")[2]))
-
-
-def _parsed(override: str) -> Override | None:
-    try:
-        return OverridesParser.create().parse_override(override)
-    except HydraException:
-        return None
-
-
-def _quoted(value: str) -> str:
-    if value.startswith("[") and value.endswith("]") and not set(value[1:-1]) & set("[]{}'\""):
-        items = (item.strip() for item in value[1:-1].split(","))
-        return f"[{','.join(item if _parsed(f'x={item}') else _quoted(item) for item in items)}]"
-    if value[:1] in ("[", "{", "'", '"'):
-        return value  # The user means Hydra's own syntax: Hydra names the error.
-    quoted: str = QuotedString(value, Quote.single).with_quotes()
-    return quoted
 
 
 def _check_node(path: str, node: Any, own_file: Path) -> None:
@@ -248,7 +122,7 @@ def _no_node(path: str, value: Any, own_file: Path) -> str:
     keys = all_keys(own_file)
     if path in keys:
         return f"{path}={_shown(value)}: expected keys of its own. To leave it out, write ~{path}"
-    hint = _hint_for_key(path, own_file)
+    hint = hint_for_key(path, own_file)
     return f"{path!r}: expected a key of this command{hint}. --help lists all keys"
 
 
@@ -321,7 +195,7 @@ def _check_keys(
             full = below + key
             now = new_key(full, [below + other for other in takes])
             hint = f", and its name is {now} now" if now else ""
-            hint = hint or (_owners(full, own_file) if own_file and path else "")
+            hint = hint or (owners(full, own_file) if own_file and path else "")
             hint = hint or nearest(full, [below + other for other in takes])
             raise HanlineError(
                 f"{full!r}: expected a key of {path or 'this command'}{hint}. "
@@ -377,17 +251,3 @@ def _in_words(sentence: str) -> str:
 def _shown(value: Any) -> str:
     """Return a value as a yaml has it."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _without_details(error: Exception) -> str:
-    return re.sub(r"\n\s*(full_key|reference_type|object_type)[:=].*", "", str(error)).strip()
-
-
-def all_keys(own_file: Path) -> list[str]:
-    """Return each key and group that a command takes, dotted, whichever choices are made."""
-    keys = {*configs.flat("", configs.load(own_file))}
-    for group in configs.command_groups(own_file):
-        keys |= {group, *configs.all_groups(group)}
-        for file in configs.group_files(group):
-            keys |= {*configs.flat(configs.package(file), configs.load(file))}
-    return sorted(key for key in keys if not key.startswith("hydra"))

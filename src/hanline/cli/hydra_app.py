@@ -1,4 +1,4 @@
-"""What each command does around its own work: configuration, help, and errors as messages."""
+"""The frame around the work of each command: configuration, help, and errors as messages."""
 
 import logging
 import os
@@ -17,14 +17,19 @@ from yaml import YAMLError
 
 from hanline.cli.command_help import print_help
 from hanline.cli.command_line import arguments, set_arguments, with_keys
-from hanline.cli.config_check import check_config, explain, literal
+from hanline.cli.config_check import check_config
 from hanline.cli.model_presets import register_presets
+from hanline.cli.quoting import literal
 from hanline.cli.resolvers import register_resolvers
 from hanline.cli.streams import PrintError, escape_unencodable, failures_to_print
+from hanline.cli.suggestions import explain
 from hanline.configs import CONF, command_file, register_folders
 from hanline.errors import HanlineError
+from hanline.system.memory import is_memory_full
 
 __all__ = ["CONF", "fail", "is_first_process", "plain", "quiet_others", "repeated_without", "run"]
+
+MEMORY_FULL = "the machine's memory is full: expected room for the work. Free some, and try again"
 
 
 def run(
@@ -81,6 +86,9 @@ def _run(
         sys.exit(128 + signal.SIGINT)
     except HanlineError as error:
         fail(str(error))
+    except MemoryError:
+        # Not while at work; see _checked.
+        fail(MEMORY_FULL)
     except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
         if getattr(error, "at_work", False):
             raise
@@ -140,6 +148,8 @@ def _checked(
         # Hydra wraps the errors of the parts that it builds.
         if isinstance(error, InstantiationException) and isinstance(error.__cause__, HanlineError):
             _refuse(error.__cause__, in_sweep)
+        if is_memory_full(error):
+            _refuse(HanlineError(MEMORY_FULL), in_sweep)
         # A defect of the program, whatever the type of the error.
         error.at_work = True  # type: ignore[attr-defined]
         raise

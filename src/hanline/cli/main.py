@@ -19,8 +19,9 @@ def _run() -> None:
     name, *words = arguments() or ["--help"]
     if name in ("-h", "--help"):
         print("Usage: hanline COMMAND [key=value …]\n")
+        width = max(map(len, commands.names())) + 2
         for command in commands.names():
-            print(f"  {command:12s}{commands.describe(command)}")
+            print(f"  {command:{width}s}{commands.describe(command)}")
         print("\nhanline COMMAND --help shows all settings of a command.")
         return
     if name == "--version":
@@ -28,7 +29,7 @@ def _run() -> None:
         return
     known = commands.names()
     if name not in known:
-        from hanline.cli.config_check import nearest
+        from hanline.cli.suggestions import nearest
 
         sys.exit(
             f"error: there is no command {name!r}{nearest(name, known)}; "

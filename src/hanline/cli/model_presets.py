@@ -17,9 +17,8 @@ from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSou
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import OmegaConf
 
-from hanline.configs import choices, load
+from hanline.configs import STAGES, choices, load
 
-STAGES = ("transformation", "feature_extraction", "sequence_modeling", "prediction")
 # The placeholder for all combinations of stages where the names of presets are listed.
 STAGES_PRESET = "STAGES"
 # The group of the presets.

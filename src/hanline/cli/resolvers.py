@@ -6,7 +6,8 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from hanline.cli.model_presets import STAGES, stages_of
+from hanline.cli.model_presets import stages_of
+from hanline.configs import STAGES
 
 
 def register_resolvers() -> None:

@@ -22,7 +22,7 @@ def escape_unencodable() -> None:
 
 
 class PrintError(HanlineError):
-    """What a command prints cannot be written."""
+    """The output of a command cannot be written."""
 
 
 @contextmanager
@@ -39,7 +39,7 @@ def failures_to_print() -> Iterator[None]:
     if isinstance(stream, _Checked):
         yield
         return
-    # Of a log line that cannot be written, the logging package would print a traceback.
+    # The logging package would print a traceback for a line that cannot be written.
     logging.raiseExceptions = False
     checked = _Checked(stream)
     sys.stdout = cast(TextIO, checked)

@@ -4,6 +4,7 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from omegaconf import DictConfig
 
@@ -11,6 +12,7 @@ from hanline.cli.hydra_app import run
 from hanline.commands.reading import ReaderSettings, make_reader
 from hanline.data.image_folder import GT, read_gt
 from hanline.inference.evaluation import compare, summary
+from hanline.inference.page_formats import PAGE_FORMATS
 from hanline.inference.reader import image_files
 from hanline.inference.readings_files import ReadingsWriter
 from hanline.inference.readings_page import ReadingsPage
@@ -27,6 +29,7 @@ class Settings(ReaderSettings):
     output: str
     parts: bool
     page: bool
+    page_format: Literal["alto", "hocr"] | None
 
 
 def main() -> None:
@@ -44,13 +47,17 @@ def predict(config: DictConfig) -> None:
     labels = known_labels(root)
     readings = []
     page = ReadingsPage(Path(config.output) / "readings.html") if config.page else None
+    kind = config.page_format
+    page_format = PAGE_FORMATS[kind](Path(config.output)) if kind else None
     # The files are opened before anything is read, and have what was read whatever ends it.
     with ReadingsWriter(Path(config.output)) as writer, sigterm_unwinds():
         try:
             with progress("reading images", len(files)) as advance:
-                results = reader.readings(files, config.parts)
+                results = reader.readings(files, config.parts or bool(kind))
                 for file, path, reading in zip(files, paths, results, strict=True):
                     writer.add(path, reading)
+                    if page_format:
+                        page_format.add(path, reading)
                     readings.append(reading)
                     if page:
                         page.add(path, file, reading, labels.get(path))
@@ -66,6 +73,8 @@ def predict(config: DictConfig) -> None:
     if page:
         page.write()
         written.append(page.path)
+    if page_format:
+        written.append(page_format.close())
     print("written: " + ", ".join(map(str, written)))
     unread = sum(bool(reading.problem) for reading in readings)
     if unread:

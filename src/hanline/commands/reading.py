@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from hanline.inference.reader import Reader
@@ -28,6 +29,8 @@ def make_reader(config: DictConfig) -> Reader:
         config.batch_size,
         config.precision,
         config.deskew,
+        # A command that has no such group reads greedily.
+        instantiate(config.decoding) if config.get("decoding") else None,
     )
     if reader.device.type == "cpu":
         keep_freed_memory()

@@ -5,7 +5,7 @@ import os
 import sys
 import warnings
 from contextlib import nullcontext, suppress
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import pytorch_lightning as pl
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from pydantic import ConfigDict
 
 from hanline.cli.command_line import arguments, set_arguments
 from hanline.cli.config_check import check_config
@@ -26,6 +27,9 @@ from hanline.pretrained import model_path
 from hanline.system.files import write_text
 from hanline.text.charset import Charset
 from hanline.training.callbacks.best_checkpoint import best_value
+from hanline.training.callbacks.freeze import Freeze
+from hanline.training.callbacks.guard import GUARD, Guard
+from hanline.training.callbacks.label_fit import LabelFit
 from hanline.training.callbacks.last_checkpoint import TrainingStopped
 from hanline.training.distributed import end_with_first_process, launched_processes
 from hanline.training.errors import failures_as_messages
@@ -49,6 +53,18 @@ WITHOUT_ARGUMENTS = ("experiment=headline_quick",)
 
 
 @dataclass
+class GuardKeys:
+    """The keys below ``guard``."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    dataset: str | None = None
+    most_lost: float = 0.2
+    metric: str = "accuracy"
+    stop: bool = False
+
+
+@dataclass
 class Settings:
     """The keys of ``conf/train.yaml`` that belong to no group."""
 
@@ -59,8 +75,11 @@ class Settings:
     finetune_from: str | None
     resume: str | None
     run_dir: str
-    # Runs of before it was there are resumed, too.
+    # Runs of before these were there are resumed, too.
     overwrite: bool = False
+    freeze: list[str] = field(default_factory=list)
+    freeze_steps: int | None = None
+    guard: GuardKeys = field(default_factory=GuardKeys)
 
 
 def main() -> None:
@@ -129,13 +148,18 @@ def train(config: DictConfig) -> float | None:
     recognizer = make_recognizer(config, charset)
     if config.finetune_from and not config.resume:
         finetune_from(recognizer, model_path(config.finetune_from))
+    guard = GuardKeys(**config.get("guard", {}))
     module: pl.LightningModule = instantiate(config.module, _partial_=True)(
         recognizer=recognizer,
         optimizer=instantiate(config.optimizer),
         scheduler=instantiate(config.scheduler),
     )
     data: TextImageData = instantiate(
-        config.data,
+        with_guard(config.data, guard),
+        # Runs of before it was there are resumed, too.
+        augmentation=partial(instantiate, config.augmentation)
+        if "augmentation" in config
+        else None,
         charset=charset,
         corpus=partial(instantiate, config.corpus),
         synthesis=partial(instantiate, config.synthesis, characters=charset.characters),
@@ -143,7 +167,7 @@ def train(config: DictConfig) -> float | None:
     trainer: pl.Trainer = instantiate(
         config.trainer,
         run_dir=Path(config.run_dir),
-        callbacks=list(instantiate(config.callbacks).values()),
+        callbacks=[*instantiate(config.callbacks).values(), *own_callbacks(config, guard)],
         loggers=list(instantiate(config.logger).values()),
         _recursive_=False,
     )
@@ -157,6 +181,38 @@ def train(config: DictConfig) -> float | None:
     if trainer.is_global_zero:
         logger.info("the run is in %s", config.run_dir)
     return best_value(trainer, "accuracy")
+
+
+def with_guard(data: DictConfig, guard: GuardKeys) -> DictConfig:
+    """Return the data's configuration, with the guard's dataset among those to validate on.
+
+    Raises:
+        HanlineError: the name of the guard is taken.
+    """
+    if guard.dataset is None:
+        return data
+    named = list(data.get("more_validation", []))
+    if GUARD in (entry["name"] for entry in named):
+        raise HanlineError(
+            f"data.more_validation has the name {GUARD!r}: expected another, since guard.dataset "
+            "has it. Rename it"
+        )
+    guarded = {"name": GUARD, "dir": guard.dataset}
+    return DictConfig(plain(data) | {"more_validation": [*named, guarded]})
+
+
+def own_callbacks(config: DictConfig, guard: GuardKeys) -> list[pl.Callback]:
+    """Return the callbacks of ``freeze``, ``guard`` and ``finetune_from``."""
+    callbacks: list[pl.Callback] = []
+    if config.finetune_from and not config.resume:
+        callbacks.append(LabelFit())
+    stages = list(config.get("freeze", []))
+    if stages:
+        callbacks.append(Freeze(stages, config.get("freeze_steps")))
+    if guard.dataset is not None:
+        run_dir = Path(config.run_dir)
+        callbacks.append(Guard(run_dir, guard.metric, guard.most_lost, guard.stop))
+    return callbacks
 
 
 def make_recognizer(config: DictConfig, charset: Charset) -> Recognizer:
@@ -199,7 +255,11 @@ def resumed(config: DictConfig) -> DictConfig:
     changed, left_out = permitted_changes(overrides, checkpoint)
     # It may come from others, or have been edited: nothing in it is resolved or built unchecked.
     settings = read_config(written)
-    required = {field.name for field in fields(Settings) if field.default is MISSING}
+    required = {
+        known.name
+        for known in fields(Settings)
+        if known.default is MISSING and known.default_factory is MISSING
+    }
     missing = required - set(settings)
     if missing or not isinstance(settings["run_dir"], str):
         raise HanlineError(

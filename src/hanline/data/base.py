@@ -48,7 +48,7 @@ class Sample(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What passes from data to model.
+    """The batch that passes from data to model.
 
     Attributes:
         images: uint8 (B, C, H, W).
@@ -137,7 +137,7 @@ class Group(NamedTuple):
 
 @dataclass(frozen=True)
 class DataRun:
-    """What all sources of a run share.
+    """The settings that all sources of a run share.
 
     Attributes:
         image_format: what the images become.
@@ -155,7 +155,7 @@ class DataRun:
 
 
 class Source(ABC):
-    """Where the samples of one part of a run come from.
+    """The origin of the samples of one part of a run.
 
     Args:
         part: what they are for.
@@ -163,7 +163,7 @@ class Source(ABC):
     """
 
     texts: int | None = None
-    """How many texts of the corpus the source renders; None for all."""
+    """The number of texts of the corpus that the source renders; None for all."""
 
     def __init__(self, part: Part, run: DataRun) -> None:
         self.part = part

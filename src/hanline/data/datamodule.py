@@ -2,6 +2,7 @@
 
 import logging
 import math
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ import torch
 from pydantic import ConfigDict
 from torch.utils.data import DataLoader
 
+from hanline.data.augmentation import Augmentation, AugmentedSamples
 from hanline.data.base import ENDLESS, Batch, DataRun, Group, Samples, Source
 from hanline.data.images import ImageFormat
 from hanline.data.labels import LabelRules
@@ -31,6 +33,7 @@ from hanline.data.stored import StoredSource
 from hanline.data.transfer import BatchLoader
 from hanline.data.workers import START_METHOD, ignore_sigterm_in_worker
 from hanline.errors import HanlineError
+from hanline.metrics.registry import metrics
 from hanline.synthesis.dataset_renderer import DatasetRenderer
 from hanline.system.parallel import available_cpus
 from hanline.text.charset import Charset
@@ -49,6 +52,16 @@ class MixedIn:
     share: float
 
 
+@dataclass(frozen=True)
+class MoreValidation:
+    """An entry of ``data.more_validation``: a dataset with metrics of its own."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    name: str
+    dir: str
+
+
 class TextImageData(pl.LightningDataModule):
     """Serves batches of text images; ``conf/data`` explains the keys.
 
@@ -60,6 +73,8 @@ class TextImageData(pl.LightningDataModule):
         charset: the characters that labels may have.
         corpus: makes the texts to render. It is called only if a source renders.
         synthesis: makes what renders. It is called only if a source renders.
+        more_validation: more datasets to validate on; each has metrics of its own.
+        augmentation: makes what happens to stored training images; None changes none.
 
     Raises:
         HanlineError: an argument is out of bounds.
@@ -82,6 +97,9 @@ class TextImageData(pl.LightningDataModule):
         charset: Charset,
         corpus: Callable[[], Corpus],
         synthesis: Callable[[], DatasetRenderer],
+        # Runs of before it was there are resumed, too.
+        more_validation: Sequence[MoreValidation] = (),
+        augmentation: Callable[[], Augmentation] | None = None,
     ) -> None:
         super().__init__()
         if batch_size < 1:
@@ -112,13 +130,24 @@ class TextImageData(pl.LightningDataModule):
         self.image_format = self.run.image_format
         self.train = train(part="train", run=self.run)
         self.validation = validation(part="validation", run=self.run)
+        more = [
+            MoreValidation(**entry) if isinstance(entry, dict) else entry
+            for entry in more_validation
+        ]
+        check_names([entry.name for entry in more])
+        self.more_validation = {
+            entry.name: StoredSource(entry.dir, "validation", self.run) for entry in more
+        }
         self.mix = [MixedIn(**entry) if isinstance(entry, dict) else entry for entry in mix]
         check_shares(self.mix)
         self.mixed_in = [StoredSource(entry.dir, "train", self.run) for entry in self.mix]
+        made = augmentation() if augmentation else None
+        self.augmentation = made if made and made.changes else None
         self._make_corpus = corpus
         self._make_synthesis = synthesis
         self.train_groups: list[Group] = []
         self.validation_groups: list[Group] = []
+        self.more_validation_groups: dict[str, list[Group]] = {}
 
     def prepare_data(self) -> None:
         """Render missing datasets, and decode the images of all. Runs once on each machine."""
@@ -126,8 +155,11 @@ class TextImageData(pl.LightningDataModule):
             source.prepare()
         if not self._may_cache:
             return
+        # Augmentation is of images as they are stored.
+        cached = [self.validation, *self.more_validation.values()]
+        cached = cached if self.augmentation else self._sources
         try:
-            samples = [group.samples for source in self._sources for group in source.open()]
+            samples = [group.samples for source in cached for group in source.open()]
         except HanlineError:
             # setup() reports dataset errors, in every process.
             return
@@ -145,13 +177,19 @@ class TextImageData(pl.LightningDataModule):
         own = self.train.open()
         mixed_in = [source.open()[0] for source in self.mixed_in]
         self.train_groups = mix(own, mixed_in, self.mix)
+        if self.augmentation:
+            self.train_groups = augmented(self.train_groups, self.augmentation, self.run.seed)
         self.validation_groups = self.validation.open()
         if any(len(group.samples) >= ENDLESS for group in self.validation_groups):
             raise HanlineError(
                 "data.validation: expected a source with an end. Take hanline.data.stored."
                 "StoredSource, which renders a dataset if its dir is null"
             )
-        for group in (*self.train_groups, *self.validation_groups):
+        self.more_validation_groups = {
+            name: [group._replace(name=f"validation of {name}") for group in source.open()]
+            for name, source in self.more_validation.items()
+        }
+        for group in self._groups:
             logger.info("%s: %s", group.name, group.samples.describe())
         if self._may_cache:
             self._use_cached_pixels()
@@ -180,13 +218,24 @@ class TextImageData(pl.LightningDataModule):
         chunks = partial(taken, batch_size=buckets.chunk_size, steps=sys.maxsize)
         return self._loader(dataset, BucketBatchSampler(chunks, dataset.aspects(), buckets, **run))
 
-    def val_dataloader(self) -> DataLoader[Batch]:
-        """Return every validation sample once."""
+    def val_dataloader(self) -> DataLoader[Batch] | list[DataLoader[Batch]]:
+        """Return every validation sample once; a list if there are more validation datasets."""
         if not self.validation_groups:
             raise RuntimeError("setup() comes before val_dataloader()")
+        loaders = [
+            self._validation_loader(groups)
+            for groups in (self.validation_groups, *self.more_validation_groups.values())
+        ]
+        return loaders if len(loaders) > 1 else loaders[0]
+
+    def loader_of(self, name: str) -> DataLoader[Batch]:
+        """Return every sample of one of ``more_validation`` once."""
+        return self._validation_loader(self.more_validation_groups[name])
+
+    def _validation_loader(self, groups: Sequence[Group]) -> DataLoader[Batch]:
         trainer = self._trainer()
         buckets = WidthBuckets(self.batch_size, self.run.seed)
-        dataset = MixtureDataset([group.samples for group in self.validation_groups], buckets)
+        dataset = MixtureDataset([group.samples for group in groups], buckets)
         if self.image_format.width is not None:
             widths = [self.image_format.width] * len(dataset)
         else:
@@ -226,11 +275,16 @@ class TextImageData(pl.LightningDataModule):
 
     @property
     def _sources(self) -> list[Source]:
-        return [self.train, *self.mixed_in, self.validation]
+        return [self.train, *self.mixed_in, self.validation, *self.more_validation.values()]
+
+    @property
+    def _groups(self) -> list[Group]:
+        more = [group for groups in self.more_validation_groups.values() for group in groups]
+        return [*self.train_groups, *self.validation_groups, *more]
 
     @property
     def _opened(self) -> list[Samples]:
-        return [group.samples for group in (*self.train_groups, *self.validation_groups)]
+        return [group.samples for group in self._groups]
 
     @property
     def _may_cache(self) -> bool:
@@ -264,6 +318,26 @@ class TextImageData(pl.LightningDataModule):
             # numbers come from, and a resumed run would draw others.
             generator=torch.Generator().manual_seed(self.run.seed),
         )
+
+
+def augmented(groups: Sequence[Group], augmentation: Augmentation, seed: int) -> list[Group]:
+    """Return the training groups, those of stored samples augmented."""
+    return [
+        group
+        if len(group.samples) >= ENDLESS
+        else group._replace(samples=AugmentedSamples(group.samples, augmentation, seed + place))
+        for place, group in enumerate(groups)
+    ]
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raise a HanlineError if names of ``data.more_validation`` cannot be part of a log's key."""
+    for name in names:
+        if not re.fullmatch(r"[\w-]+", name) or name in metrics() or names.count(name) > 1:
+            raise HanlineError(
+                f"data.more_validation has the name {name!r}: expected letters, digits, dashes and "
+                "underscores, once, and not the name of a metric. Choose another name"
+            )
 
 
 def check_shares(mix: Sequence[MixedIn]) -> None:

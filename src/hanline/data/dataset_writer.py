@@ -56,7 +56,7 @@ class DatasetWriter(ABC):
         HanlineError: something exists there already, or nothing can be written there.
     """
 
-    # What a failure to write raises.
+    # The errors of a failed write.
     _failures: tuple[type[Exception], ...] = (OSError,)
 
     def __init__(self, path: str | Path, resume: bool) -> None:

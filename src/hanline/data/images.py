@@ -3,18 +3,18 @@
 import math
 import struct
 import warnings
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image, ImageFile, ImageOps
 
+from hanline.data.plain_png import decode_plain_png, is_sound_png
 from hanline.errors import HanlineError
 from hanline.raster import FORMATS, NO_IMAGE, open_raster
 from hanline.system.regular_files import read_regular
 
-# What Pillow's decoders raise for damaged files; RuntimeError is AVIF's.
+# The errors of Pillow's decoders for damaged files; RuntimeError is AVIF's.
 _DAMAGED = (
     OSError,
     EOFError,
@@ -27,6 +27,10 @@ _DAMAGED = (
 )
 
 _ORIENTATION = ExifTags.Base.Orientation
+_WHITE_16 = 65535
+# If widths follow images: the least and the greatest, as multiples of the height, and the factor
+# from one width to the next.
+_SHORTEST, _LONGEST, _STEP = 2, 64, 1.05
 
 
 class ImageError(HanlineError):
@@ -78,12 +82,8 @@ class ImageFormat:
 
     @property
     def nominal_width(self) -> int:
-        """Of a line, in pixels, by which a batch is measured."""
+        """The width of a usual line, in pixels, by which a batch is measured."""
         return self.width or 10 * self.height
-
-
-# Of an image whose width follows it, as multiples of its height; and from one width to the next.
-_SHORTEST, _LONGEST, _STEP = 2, 64, 1.05
 
 
 def clamp_aspect(aspect: float) -> float:
@@ -101,7 +101,7 @@ def decode_image(file: Path | bytes) -> Image.Image:
         ImageError: it cannot be read, is not an image, or is a damaged or far too large one.
     """
     content = file if isinstance(file, bytes) else _content(file)
-    plain = _plain_png(content)
+    plain = decode_plain_png(content)
     if plain is not None:
         return plain
     try:
@@ -125,63 +125,8 @@ def check_image(content: bytes) -> None:
     Raises:
         ImageError: it does not.
     """
-    plain = _plain_parts(content)
-    if plain is not None:
-        mode, (width, height), data = plain
-        # A row has a byte before its pixels that says how they are filtered.
-        row = 1 + width * len(mode)
-        try:
-            rows = zlib.decompressobj().decompress(data, height * row + 1)
-        except zlib.error:
-            rows = b""
-        if len(rows) == height * row and max(rows[::row]) <= _LAST_FILTER:
-            return
-    decode_image(content)
-
-
-def _plain_png(content: bytes) -> Image.Image | None:
-    """Decode a plain PNG; None if it is another file, or broken, so that Pillow reports why."""
-    plain = _plain_parts(content)
-    if plain is None:
-        return None
-    mode, size, data = plain
-    try:
-        return Image.frombytes(mode, size, data, "zip", mode, 0)
-    except ValueError:
-        return None
-
-
-def _plain_parts(content: bytes) -> tuple[str, tuple[int, int], bytes] | None:
-    """Of a PNG that has 8-bit grey or RGB pixels, in one piece, and nothing else: its parts.
-
-    Of small images, Pillow's own reader takes half its time to look for what else there may be.
-
-    Returns:
-        The mode, width and height, and the compressed pixels; None where it is not plain.
-    """
-    mode = _PLAIN.get(content[24:29])
-    length = int.from_bytes(content[33:37], "big")
-    if (
-        mode is None
-        or content[:16] != _PNG_START
-        or content[37:41] != b"IDAT"
-        or content[45 + length :] != _PNG_END
-        or zlib.crc32(content[12:29]).to_bytes(4, "big") != content[29:33]
-    ):
-        return None
-    width, height = struct.unpack_from(">II", content, 16)
-    if not 0 < width * height <= _PLAIN_PIXELS:
-        return None
-    return mode, (width, height), content[41 : 41 + length]
-
-
-_PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
-_PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
-# Depth, color type, compression, filter and interlacing.
-_PLAIN = {b"\x08\0\0\0\0": "L", b"\x08\x02\0\0\0": "RGB"}
-# Larger ones gain nothing.
-_PLAIN_PIXELS = 2**20
-_LAST_FILTER = 4
+    if not is_sound_png(content):
+        decode_image(content)
 
 
 def aspect_of(content: bytes) -> float:
@@ -208,7 +153,7 @@ def to_pixels(
     """Resize an image of mode L or RGB bicubically, to uint8 (H, W, C).
 
     Args:
-        width: W, where it follows the image: that of the batch; None takes the image's own.
+        width: W of the batch, if widths follow images; None takes the image's own.
     """
     mode = "L" if image_format.channels == 1 else "RGB"
     if image.mode != mode:
@@ -307,9 +252,6 @@ def _in_8_bits(image: Image.Image) -> Image.Image:
     elif image.mode.startswith("I;16") or high > 255:
         values = values / 257
     return Image.fromarray(values.clip(0, 255).astype(np.uint8))
-
-
-_WHITE_16 = 65535
 
 
 def _on_paper(image: Image.Image) -> Image.Image:

@@ -1,4 +1,4 @@
-"""Which labels a recognizer can learn."""
+"""The labels that a recognizer can learn."""
 
 import unicodedata
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from hanline.text.charset import Charset
 
 @dataclass(frozen=True)
 class LabelRules:
-    """Which labels a recognizer can learn.
+    """The rules for labels that a recognizer can learn.
 
     Attributes:
         charset: the characters that it knows.
@@ -34,7 +34,7 @@ class LabelRules:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What a label can be, by number: 0 valid, the others why it is invalid."""
+        """The verdicts on a label, by number: 0 valid, the others why it is invalid."""
         return (
             "valid",
             "empty label",
@@ -63,7 +63,7 @@ class LabelRules:
 
     @property
     def fingerprint(self) -> dict[str, object]:
-        """What decides which labels are valid and how they are learned, in JSON's types."""
+        """The settings that decide which labels are valid, and how they are learned, as JSON."""
         return {
             "charset": self.charset.characters,
             "max_length": self.max_length,

@@ -6,6 +6,8 @@ of its file, by plain reading, before LMDB opens it.
 
 The layout is that of LMDB 0.9 on a 64-bit little-endian processor, lmdb.h's version 1: a header of
 16 bytes, then the offsets of the page's nodes, then free space, then the nodes.
+
+Over 300 lines: one binary layout, whose constants and checks belong together.
 """
 
 from collections.abc import Iterator
@@ -54,7 +56,7 @@ _PAGES_AT_A_TIME = 1024
 
 @dataclass(frozen=True)
 class Meta:
-    """What the newer of a file's two first pages says.
+    """The content of the newer of a file's two first pages.
 
     Attributes:
         page_size: in bytes.

@@ -35,7 +35,7 @@ _ALONE = 20_000_000
 
 @dataclass
 class PackingReport:
-    """What became of the rows of a ``gt.txt``.
+    """The counts of packed and refused rows of a ``gt.txt``.
 
     Attributes:
         packed: how many rows are samples of the dataset now.

@@ -4,6 +4,8 @@ Decoding and resizing a small image takes about twenty times as long as copying 
 files are where :mod:`hanline.data.dataset_cache` keeps its own. A file belongs to one state of one
 dataset, which its name and its first bytes identify. The pixels themselves are not checked when it
 is opened, which would take as long as reading all of them.
+
+Over 300 lines: writing, finding and reading a file share its layout and the rule for its name.
 """
 
 import logging
@@ -41,6 +43,12 @@ _ALONE = 20_000
 # The most bytes that are written automatically, and the largest share of a disk's free space.
 _AUTOMATIC_BYTES, _AUTOMATIC_SHARE = 4 * 2**30, 1 / 4
 SUFFIX = ".pixels"
+# The columns that an image takes; 0 for one that cannot be decoded.
+_INNER = np.dtype("<u4")
+# Some images of a dataset, by their numbers; and their pixels, uint8 (N, H, W, C), with the columns
+# that each takes.
+_Task = tuple[LMDBStore, ImageFormat, range]
+_Decoded = tuple[np.ndarray, np.ndarray]
 
 
 class NotCachedError(HanlineError):
@@ -99,14 +107,6 @@ class CachedPixels:
         self.damaged = frozenset(np.flatnonzero(self._inner == 0).tolist())
         # A plain view of the map: each row of a memmap takes ten times as long.
         self._pixels = np.asarray(mapped)
-
-
-# The columns that an image takes; 0 for one that cannot be decoded.
-_INNER = np.dtype("<u4")
-# Some images of a dataset, by their numbers; and their pixels, uint8 (N, H, W, C), with the columns
-# that each takes.
-_Task = tuple[LMDBStore, ImageFormat, range]
-_Decoded = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,7 @@ def _found(job: _Job) -> Path | None:
 def _make_all(missing: Sequence[tuple[_Job, Path]]) -> None:
     with ExitStack() as stack:
         for job, file in missing:
-            # Of several runs one makes the file, and the others wait for it.
+            # One of several runs makes the file, and the others wait for it.
             stack.enter_context(write_lock(file.with_name(job.prefix)))
         todo = [(job, file) for job, file in missing if not _found(job)]
         if not todo:

@@ -1,4 +1,4 @@
-"""Which samples make which batch: decided by the seed and the step alone."""
+"""Samplers: the seed and the step alone decide which samples make a batch."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""How batches come from the processes that read them."""
+"""The transfer of batches from the processes that read them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

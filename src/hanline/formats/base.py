@@ -72,7 +72,8 @@ class ModelFile:
         history: where the weights come from, as plain values: ``version`` of Hanline, ``steps``,
             ``metrics`` (of the validation, in percent), ``training`` (the run's data settings),
             ``imported_from``. Any of them may be missing.
-        extras: what else the format has read. ``ranges`` become :attr:`Recognizer.ranges`.
+        extras: what else the format has read: ``ranges``, ``confidence_scale`` and ``delay``, as
+            the attributes of :class:`Recognizer`.
     """
 
     spec: dict[str, Any] | None
@@ -199,6 +200,29 @@ class Format(ABC):
             OSError: a file cannot be written.
         """
         raise HanlineError(f"format={self.name}: expected a format that can be written")
+
+    def save_measured(self, path: Path, output: Path, entries: Mapping[str, Any]) -> list[Path]:
+        """Write a file again with other measurements in its record; all else stays.
+
+        Override this method if the format has a record.
+
+        Args:
+            path: the file.
+            output: the file to write, perhaps the same.
+            entries: of :func:`hanline.formats.record.measured`.
+
+        Returns:
+            The files, ``output`` first.
+
+        Raises:
+            HanlineError: the format keeps no measurements, or the file is damaged.
+            OSError: a file cannot be written.
+        """
+        raise HanlineError(
+            f"checkpoint={path}: expected a checkpoint, or a file of hanline export "
+            f"format=safetensors, but it is {self.title}. Calibrate the checkpoint that it was "
+            "made of, and export that again"
+        )
 
     def usage(self, path: Path, spec: Mapping[str, Any]) -> str:
         """Return how to read with a file that :meth:`save` wrote, as Markdown."""

@@ -53,6 +53,12 @@ class Checkpoint(Format):
         content = {KEY: record.write(recognizer, history), "state_dict": state}
         return write_all({path: saved(content)})
 
+    def save_measured(self, path: Path, output: Path, entries: Mapping[str, Any]) -> list[Path]:
+        content = dict(load_weights_file(path))
+        model_of(content, path)  # It refuses other files.
+        content[KEY] = record.with_measured(content[KEY], entries)
+        return write_all({output: saved(content)})
+
 
 def add_record(
     checkpoint: dict[str, Any], recognizer: Recognizer, metrics: Mapping[str, float]

@@ -29,7 +29,7 @@ def renamed(state: Mapping[str, Tensor], names: Sequence[tuple[str, str]]) -> di
 
     Args:
         state: tensors by name.
-        names: a pattern of whole names, and what is written in its place; an empty text leaves the
+        names: a pattern of whole names, and the text in its place; an empty text leaves the
             tensor out.
 
     Raises:

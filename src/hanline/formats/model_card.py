@@ -6,8 +6,8 @@ from typing import Any
 import yaml
 
 from hanline import __version__
+from hanline.configs import STAGES
 from hanline.metrics.registry import metrics
-from hanline.models.stage import STAGES
 
 # Metrics of format 1 that have other names now.
 _RENAMED_METRICS = {"norm_ed": "edit_similarity"}

@@ -229,12 +229,13 @@ def _numbered(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _color_order(said: Mapping[str, Any]) -> Any:
     """Return the order of the colors that a configuration trains with, None if it does not say."""
-    found: Any = said
+    transforms: Any = said
     for key in ("Train", "dataset", "transforms"):
-        found = found.get(key) if isinstance(found, Mapping) else None
-    steps = found if isinstance(found, list) else []
-    for step in filter(lambda step: isinstance(step, Mapping), steps):
-        for name, options in step.items():
+        transforms = transforms.get(key) if isinstance(transforms, Mapping) else None
+    steps: list[Any] = transforms if isinstance(transforms, list) else []
+    for step in steps:
+        options_of: Mapping[Any, Any] = step if isinstance(step, Mapping) else {}
+        for name, options in options_of.items():
             if str(name).startswith("DecodeImage") and isinstance(options, Mapping):
                 return options.get("img_mode")
     return None

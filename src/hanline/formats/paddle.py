@@ -180,7 +180,7 @@ def _dictionary(session: Any, path: Path) -> list[str]:
             return content.removesuffix("\n").replace("\r\n", "\n").split("\n")
         characters = yaml.safe_load(content)["PostProcess"]["character_dict"]
         if not isinstance(characters, list):
-            raise TypeError("character_dict is no list")
+            raise TypeError("character_dict is not a list")
         return [str(character) for character in characters]
     except (OSError, ValueError, KeyError, TypeError, RecursionError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())

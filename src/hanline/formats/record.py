@@ -9,6 +9,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ import torch
 from torch import Tensor
 
 from hanline import __version__
+from hanline.configs import STAGES
 from hanline.data.images import ImageFormat
 from hanline.errors import HanlineError
+from hanline.models.confidence import ConfidenceScale
 from hanline.models.recognizer import Recognizer
-from hanline.models.stage import STAGES
 
 FORMAT_VERSION = 2
 # Files of version 1 may name their stages by the first of these packages.
@@ -29,6 +31,9 @@ HEIGHT, WIDTH, LABEL_LENGTH = 4096, 65_536, 10_000
 # A stage's number is at most this, or the largest size of the file's tensors if that is more.
 NUMBER = 1024
 _RANGES, _SUM = "ranges", "sha256"
+_SCALE, _DELAY = "confidence_scale", "delay"
+# The largest numbers of a confidence scale, and the largest delay in heights of an image.
+_STEEPEST, _LATEST = 100.0, 2.0
 
 
 def write(recognizer: Recognizer, history: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -47,7 +52,19 @@ def write(recognizer: Recognizer, history: Mapping[str, Any] | None = None) -> d
         record["history"] = dict(history)
     if recognizer.ranges is not None:
         record[_RANGES] = {name: list(bounds) for name, bounds in recognizer.ranges.items()}
-    return record
+    return record | measured(recognizer.confidence_scale, recognizer.delay)
+
+
+def measured(scale: ConfidenceScale | None, delay: float) -> dict[str, Any]:
+    """Return the entries of a record that ``hanline calibrate`` measures."""
+    entries: dict[str, Any] = {} if scale is None else {_SCALE: asdict(scale)}
+    return entries | ({_DELAY: delay} if delay else {})
+
+
+def with_measured(record: Mapping[str, Any], entries: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record with other entries of :func:`measured`, sealed again if it was."""
+    rest = {key: value for key, value in record.items() if key not in (_SCALE, _DELAY, _SUM)}
+    return sealed(rest | dict(entries)) if _SUM in record else rest | dict(entries)
 
 
 def read(record: object, path: Path) -> dict[str, Any]:
@@ -64,7 +81,11 @@ def read(record: object, path: Path) -> dict[str, Any]:
     check_version(record, path)
     spec = _checked_spec(record.get("recognizer"), path)
     history, ranges = record.get("history"), record.get(_RANGES)
-    extras = {} if ranges is None else {_RANGES: _checked_ranges(ranges, path)}
+    extras: dict[str, Any] = {} if ranges is None else {_RANGES: _checked_ranges(ranges, path)}
+    if _SCALE in record:
+        extras[_SCALE] = _checked_scale(record[_SCALE], path)
+    if _DELAY in record:
+        extras[_DELAY] = _checked_delay(record[_DELAY], path)
     return {
         "spec": spec,
         "history": dict(history) if isinstance(history, Mapping) else {},
@@ -140,6 +161,8 @@ def build(
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise HanlineError(f"{path} describes a model that cannot be built: {reason}") from error
     recognizer.ranges = extras.get(_RANGES)
+    recognizer.confidence_scale = extras.get(_SCALE)
+    recognizer.delay = extras.get(_DELAY, 0.0)
     return recognizer.eval()
 
 
@@ -219,6 +242,25 @@ def _checked_ranges(ranges: object, path: Path) -> dict[str, tuple[float, float]
     if not sound:
         raise HanlineError(f"{path} is damaged: its {_RANGES} are no pairs of numbers")
     return checked
+
+
+def _checked_scale(scale: object, path: Path) -> ConfidenceScale:
+    names = {"slope", "offset"}
+    if isinstance(scale, Mapping) and names <= scale.keys():
+        slope, offset = scale["slope"], scale["offset"]
+        if _is_number(slope, _STEEPEST) and slope > 0 and _is_number(offset, _STEEPEST):
+            return ConfidenceScale(float(slope), float(offset))
+    raise HanlineError(f"{path} is damaged: its {_SCALE} is {_short(scale)}, not two numbers")
+
+
+def _checked_delay(delay: object, path: Path) -> float:
+    if not _is_number(delay, _LATEST):
+        raise HanlineError(f"{path} is damaged: its {_DELAY} is {_short(delay)}")
+    return float(delay)  # type: ignore[arg-type]  # it is a number
+
+
+def _is_number(value: object, most: float) -> bool:
+    return type(value) in (int, float) and abs(value) <= most  # type: ignore[arg-type]
 
 
 def _is_whole(value: object, most: int) -> bool:

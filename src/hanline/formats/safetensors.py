@@ -90,6 +90,13 @@ class Safetensors(Format):
         files = {path: save(tensors, metadata), path.with_suffix(".json"): text.encode()}
         return write_all(files)
 
+    def save_measured(self, path: Path, output: Path, entries: Mapping[str, Any]) -> list[Path]:
+        self.load(path)  # It refuses damaged files.
+        note = record.with_measured(_checked_record(path.with_suffix(".json")), entries)
+        text = json.dumps(note, ensure_ascii=False, indent=2) + "\n"
+        contents = {output: path.read_bytes()} if output != path else {}
+        return write_all(contents | {output.with_suffix(".json"): text.encode()})
+
 
 def _checked_record(config: Path) -> dict[str, Any]:
     try:

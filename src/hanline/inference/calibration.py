@@ -8,6 +8,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from hanline.errors import HanlineError
+from hanline.models.confidence import ConfidenceScale, log_odds
+
 _BINS = 10
 # Shares of the lines, the surest first, of which the risk is shown, in percent.
 _COVERAGES = (50, 80, 90, 95, 100)
@@ -89,6 +92,42 @@ def calibration(confidences: Sequence[float], right: Sequence[bool]) -> Calibrat
         temperature,
         _error(_bins(sure ** (1 / temperature), true)),
     )
+
+
+def fit_scale(least: Sequence[float], right: Sequence[bool]) -> ConfidenceScale:
+    """Fit what makes chances of the least sure characters, by the logarithmic loss.
+
+    Args:
+        least: the probability of each line's least sure character.
+        right: whether each line was read right.
+
+    Raises:
+        HanlineError: all lines are right, or all are wrong, or the surer ones are wrong more often.
+    """
+    true = np.asarray(right, dtype=np.float64)
+    if not 0 < true.sum() < len(true):
+        raise HanlineError(
+            f"dataset=: expected lines of which some are read right and some wrong, but "
+            f"{int(true.sum())} of {len(true)} are right. Give one with harder or easier lines too"
+        )
+    features = np.stack([log_odds(np.asarray(least)), np.ones(len(true))], axis=1)
+    weights = np.zeros(2)
+    # Newton's method. The small pull to 0 keeps it finite where no line is on the wrong side.
+    for _ in range(_NEWTON_STEPS):
+        chances = 1 / (1 + np.exp(-features @ weights))
+        slope = features.T @ (true - chances) - _PULL * weights
+        curve = (features * (chances * (1 - chances))[:, None]).T @ features
+        step = np.linalg.solve(curve + _PULL * np.eye(2), slope)
+        weights += step * min(1.0, 2 / np.abs(step).max().clip(1e-12))
+    if weights[0] <= 0:
+        raise HanlineError(
+            "dataset=: expected lines of which the surer ones are right more often, but they are "
+            "not. Give more lines, of the kind that will be read"
+        )
+    return ConfidenceScale(float(weights[0]), float(weights[1]))
+
+
+_NEWTON_STEPS, _PULL = 50, 0.1
 
 
 def print_calibration(made: Calibration) -> None:

@@ -74,10 +74,9 @@ def evaluate(
     waiting: deque[tuple[str, Path | bytes]] = deque()
 
     def images() -> Iterator[Path | bytes]:
-        for image, label in samples(dataset, unread):
+        for name, image, label in _named_samples(dataset, unread):
             labels.append(label)
             if each:
-                name = str(image) if isinstance(image, Path) else f"#{len(labels)}"
                 waiting.append((name, image))
             yield image
 
@@ -132,12 +131,18 @@ def samples(dataset: Path, unread: Counter[str]) -> Iterator[tuple[Path | bytes,
     Args:
         unread: bad rows of a ``gt.txt`` are counted here.
     """
+    for _, image, label in _named_samples(dataset, unread):
+        yield image, label
+
+
+def _named_samples(dataset: Path, unread: Counter[str]) -> Iterator[tuple[str, Path | bytes, str]]:
+    """Yield the samples with their names: an image's path, or a dataset's with a number."""
     if (dataset / GT).is_file():
         for row in read_gt(dataset / GT):
             if row.problem:
                 unread[row.problem] += 1
             else:
-                yield row.image, row.label
+                yield row.image.as_posix(), row.image, row.label
         return
     try:
         paths = find_datasets(dataset)
@@ -146,8 +151,9 @@ def samples(dataset: Path, unread: Counter[str]) -> Iterator[tuple[Path | bytes,
     for path in check_shards_complete(dataset, paths):
         store = LMDBStore(path)
         for start in range(0, len(store), 256):
-            for image, label in store.read(range(start, min(start + 256, len(store)))):
-                yield image, normalize(label)
+            chunk = store.read(range(start, min(start + 256, len(store))))
+            for number, (image, label) in enumerate(chunk, start + 1):
+                yield f"{path.as_posix()}#{number}", image, normalize(label)
 
 
 def compare(readings: dict[str, Reading], labels: dict[str, str]) -> Comparison:

@@ -40,29 +40,37 @@ class Parts:
         characters: one for each character of the text, spaces included.
         deskewed: the line was turned level before it was read. Then the places are those of the
             level line, stretched to the width of the image that was given.
+        size: width and height of the image that was given, in pixels.
     """
 
     characters: tuple[Part, ...]
     deskewed: bool = False
+    size: tuple[int, int] = (0, 0)
 
     @property
     def words(self) -> list[Part]:
         """The words: what spaces separate."""
+        return [_joined(word) for word in self.letters]
+
+    @property
+    def letters(self) -> list[list[Part]]:
+        """The characters of each word."""
         words: list[list[Part]] = [[]]
         for part in self.characters:
             if part.text.isspace():
                 words.append([])
             else:
                 words[-1].append(part)
-        return [_joined(word) for word in words if word]
+        return [word for word in words if word]
 
-    def stretched(self, factor: float) -> "Parts":
-        """Return the parts of a level line, their places multiplied, as those of a deskewed one."""
+    def stretched(self, size: tuple[int, int]) -> "Parts":
+        """Return the parts of a level line as those of the image that it was turned from."""
+        factor = size[0] / self.size[0]
         moved = (
             replace(part, left=part.left * factor, right=part.right * factor)
             for part in self.characters
         )
-        return Parts(tuple(moved), deskewed=True)
+        return Parts(tuple(moved), True, size)
 
     def as_record(self) -> dict[str, Any]:
         """Return plain values for JSON; places in pixels."""

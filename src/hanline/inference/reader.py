@@ -1,7 +1,9 @@
-"""Reads image files with a trained recognizer."""
+"""Reads image files with a trained recognizer.
+
+Over 300 lines: one way from images to readings, whose steps pass batches to each other.
+"""
 
 import io
-import logging
 import math
 import re
 from collections import deque
@@ -25,41 +27,21 @@ from hanline.data.images import (
     to_pixels,
 )
 from hanline.errors import HanlineError
-from hanline.formats.base import Runnable
-from hanline.formats.registry import open_model
 from hanline.inference.deskew import straightened
 from hanline.inference.parts import Parts, located
-from hanline.models.precision import ReadingPrecision, best_precision, check_precision
+from hanline.inference.preparation import Checkpoint, prepare
+from hanline.models.beam import Beam, Prior
+from hanline.models.confidence import Confidence, ConfidenceScale
+from hanline.models.precision import ReadingPrecision
 from hanline.models.recognizer import Recognizer
-from hanline.pretrained import SHIPPED, model_path
-from hanline.quantization.torch_int8 import has_fast_int8, quantize, unavailable_reason
+from hanline.models.stage import Letter
+from hanline.pretrained import SHIPPED
 from hanline.system.parallel import available_cpus
 
-logger = logging.getLogger(__name__)
-SUFFIXES = frozenset(
-    f".{name}"
-    for name in (
-        "apng",
-        "avif",
-        "bmp",
-        "dib",
-        "gif",
-        "j2k",
-        "jfif",
-        "jp2",
-        "jpe",
-        "jpeg",
-        "jpg",
-        "pbm",
-        "pgm",
-        "png",
-        "pnm",
-        "ppm",
-        "tif",
-        "tiff",
-        "webp",
-    )
-)
+SUFFIXES = {
+    ".apng", ".avif", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg",
+    ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -68,21 +50,24 @@ class Reading:
 
     Attributes:
         text: empty where there is a problem.
-        confidence: the product of the characters' probabilities, between 0 and 1.
+        confidence: between 0 and 1. If the model's file was calibrated, the chance that the text is
+            right; else the product of the characters' probabilities.
         problem: why the image could not be read; empty where it could.
         parts: its characters and words, if they were asked for.
+        others: the next best texts with their confidences, the best first, if the search was asked
+            for more than one.
     """
 
     text: str = ""
     confidence: float = 0.0
     problem: str = ""
     parts: Parts | None = None
+    others: tuple[tuple[str, float], ...] = ()
 
 
 # What an image is given as: a file's path or its bytes, or an image that is decoded already, as
 # (H, W), (H, W, 3) or (H, W, 4) of uint8 or as Pillow has it.
 Picture = str | Path | bytes | np.ndarray | Image.Image
-Checkpoint = str | Path | Runnable
 # Which of the images given, its pixels (H, W, C), and the width and height of what they are of.
 _Numbered = tuple[int, np.ndarray, tuple[int, int]]
 
@@ -92,7 +77,8 @@ class Reader:
 
     Args:
         checkpoint: what reads: a file of ``hanline train``, or of ``hanline export`` as onnx or
-            safetensors; ``shipped``, the reader that comes with Hanline; or a recognizer.
+            safetensors; ``shipped``, the reader that comes with Hanline; ``in-use``, or the name
+            of a model of ``hanline models``; or a recognizer.
         device: ``auto`` takes a GPU if there is one; else a device of torch, such as ``cuda:1``.
         batch_size: images at a time.
         precision: ``32-true``; ``bf16-mixed``, which is faster where the hardware multiplies in
@@ -102,10 +88,13 @@ class Reader:
             their own.
         deskew: where widths follow the images, look again at lines that were read with little
             confidence, turned level and cut to their text.
+        decoding: how the scores become texts; None takes the most probable character each.
+        calibrated: give confidences as chances, if the file was calibrated. Else they are products
+            of probabilities.
 
     Raises:
         HanlineError: the file cannot be opened, the device does not exist, the batch size is not
-            positive, or the recognizer cannot read in 8 bits.
+            positive, or the recognizer cannot read in 8 bits, or cannot search.
     """
 
     def __init__(
@@ -115,43 +104,31 @@ class Reader:
         batch_size: int = 64,
         precision: ReadingPrecision = "auto",
         deskew: bool = True,
+        decoding: Beam | None = None,
+        calibrated: bool = True,
     ) -> None:
         if batch_size < 1:
             raise HanlineError(f"batch_size is {batch_size}: a batch has at least one image")
-        if isinstance(checkpoint, str | Path):
-            checkpoint = open_model(model_path(checkpoint))
-        self.device = checkpoint.best_device() if device == "auto" else _device(device)
+        prepared = prepare(checkpoint, device, precision)
+        self.device = prepared.device
         self.batch_size = batch_size
-        self.recognizer: Runnable = checkpoint.to(self.device).eval()
-        problem = unavailable_reason(checkpoint, self.device)
-        if precision == "int8" and problem:
-            raise HanlineError(f"precision=int8 is not possible: {problem}")
-        in_int8 = False
-        if precision in ("auto", "int8"):
-            if not problem and (precision == "int8" or has_fast_int8()):
-                self.recognizer = self._in_eight_bits(cast(Recognizer, checkpoint), precision)
-                in_int8 = self.recognizer is not checkpoint
-            # The rest of a model in 8 bits, and any other model, reads in the next fastest.
-            precision, _ = best_precision(self.device.type)
-        elif warning := check_precision("precision", precision, self.device.type):
-            logger.warning(warning)
-        self.precision: ReadingPrecision = "int8" if in_int8 else precision
-        self.in_bfloat16 = precision == "bf16-mixed"
-        self.image_format = ImageFormat(**checkpoint.spec["image"])
+        self.recognizer = prepared.runnable
+        self.precision = prepared.precision
+        self.in_bfloat16 = prepared.in_bfloat16
+        self.image_format = ImageFormat(**self.recognizer.spec["image"])
         self.deskew = deskew and self.image_format.width is None
-
-    @staticmethod
-    def _in_eight_bits(recognizer: Recognizer, precision: ReadingPrecision) -> Recognizer:
-        try:
-            return quantize(recognizer)
-        except HanlineError as error:
-            if precision == "int8":
-                raise
-            # Perhaps another version has written the file.
-            logger.warning(
-                "not reading in 8 bits, which hanline export format.int8=true repairs: %s", error
-            )
-            return recognizer
+        self._scale: ConfidenceScale | None = (
+            getattr(self.recognizer, "confidence_scale", None) if calibrated else None
+        )
+        self.prior: Prior | None = None
+        if decoding:
+            if not isinstance(self.recognizer, Recognizer):
+                raise HanlineError(
+                    "decoding=beam: expected a checkpoint, or a file of hanline export "
+                    "format=safetensors, since another runtime gives texts only. Set "
+                    "decoding=greedy, or checkpoint=… to such a file"
+                )
+            self.prior = Prior(decoding, self.recognizer.charset)
 
     @overload
     def read(  # type: ignore[overload-overlap]
@@ -246,14 +223,26 @@ class Reader:
             unsure = [i for i, r in enumerate(readings) if _confidence_a_character(r) < _UNSURE]
             turned = ((i, self._straightened(decoded[i])) for i in unsure)
             level = [(i, *pixels_and_size) for i, pixels_and_size in turned if pixels_and_size]
-            level_widths = {i: size[0] for i, _, size in level}
             for index, reading in self._read_lines(level, parts):
                 best = max(readings[index], reading, key=_confidence_a_character)
                 if best is reading and reading.parts:
-                    factor = cast(_Line, decoded[index]).size[0] / level_widths[index]
-                    best = replace(reading, parts=reading.parts.stretched(factor))
+                    size = cast(_Line, decoded[index]).size
+                    best = replace(reading, parts=reading.parts.stretched(size))
                 readings[index] = best
-        return readings
+        return [self._calibrated(reading) for reading in readings] if self._scale else readings
+
+    def _calibrated(self, reading: Reading) -> Reading:
+        """Return a reading whose confidence is the chance that it is right."""
+        product = reading.confidence
+        if reading.problem or not self._scale or not isinstance(product, Confidence):
+            return reading
+        chance = self._scale.chance(product.least)
+        # The image says how much less probable the others are.
+        others = tuple(
+            (text, chance * min(1.0, sure / product) if product else 0.0)
+            for text, sure in reading.others
+        )
+        return replace(reading, confidence=chance, others=others)
 
     def _straightened(
         self, line: "_Line | ImageError"
@@ -281,6 +270,9 @@ class Reader:
                 _stacked([pixels for _, pixels, _ in batch]).to(self.device) for batch in batches
             ]
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.in_bfloat16):
+                if self.prior:
+                    yield from self._searched(batches, stacked, self.prior, parts)
+                    continue
                 if parts:
                     yield from self._with_parts(batches, stacked)
                     continue
@@ -294,12 +286,30 @@ class Reader:
     ) -> Iterator[tuple[int, Reading]]:
         recognizer = cast(Recognizer, self.recognizer)
         for batch, results in zip(batches, recognizer.read_letters_all(stacked), strict=True):
-            for (number, pixels, size), text, confidence, letters in zip(
-                batch, *results, strict=True
-            ):
-                width = pixels.shape[1]
-                scale = width * size[0] / inner_width(size, self.image_format, width)
-                yield number, Reading(text, confidence, "", Parts(located(letters, scale, size)))
+            for line, text, confidence, letters in zip(batch, *results, strict=True):
+                yield line[0], Reading(text, confidence, "", self._parts(line, letters))
+
+    def _searched(
+        self,
+        batches: Sequence[Sequence[_Numbered]],
+        stacked: Sequence[torch.Tensor],
+        prior: Prior,
+        parts: bool,
+    ) -> Iterator[tuple[int, Reading]]:
+        recognizer = cast(Recognizer, self.recognizer)
+        for batch, found in zip(batches, recognizer.search_all(stacked, prior), strict=True):
+            for line, (best, *rest) in zip(batch, found, strict=True):
+                others = tuple((other.text, other.confidence) for other in rest)
+                placed = self._parts(line, best.letters) if parts else None
+                yield line[0], Reading(best.text, best.confidence, "", placed, others)
+
+    def _parts(self, line: _Numbered, letters: Sequence[Letter]) -> Parts:
+        _, pixels, size = line
+        width = pixels.shape[1]
+        scale = width * size[0] / inner_width(size, self.image_format, width)
+        delay = cast(Recognizer, self.recognizer).delay * self.image_format.height / width
+        letters = [replace(letter, middle=letter.middle - delay) for letter in letters]
+        return Parts(located(letters, scale, size), size=size)
 
     def _together(self, of_width: Mapping[int, list[_Numbered]]) -> Iterator[list[list[_Numbered]]]:
         """Batches of lines of one width, those of like widths together, narrow ones first.
@@ -418,13 +428,3 @@ def natural_key(name: str) -> tuple[list[tuple[int, int | str]], str]:
     """Return a key that sorts numbers in names as numbers, and letters regardless of case."""
     parts = re.split(r"([0-9]+)", name.casefold())
     return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts], name
-
-
-def _device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise HanlineError(f"there is no device {name!r} here: {reason}") from error
-    return device

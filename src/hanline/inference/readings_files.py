@@ -90,6 +90,10 @@ class ReadingsWriter:
         }
         if reading.parts is not None:
             record |= reading.parts.as_record()
+        if reading.others:
+            record["others"] = [
+                {"text": text, "confidence": confidence} for text, confidence in reading.others
+            ]
         try:
             self._write("\t".join(plain) + "\n", json.dumps(record, ensure_ascii=False) + "\n")
         except OSError as error:

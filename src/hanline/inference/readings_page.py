@@ -46,13 +46,19 @@ class ReadingsPage:
         edits: list[Editop] = []
         if label is not None and not reading.problem:
             edits = list(Levenshtein.editops(label, reading.text))
+        picture, width, height = _picture(image)
         row = {
             "path": name,
+            # The folder or the dataset that it is of.
+            "set": name.rpartition("#" if "#" in name.rpartition("/")[2] else "/")[0],
             "text": reading.text,
             "label": label,
             "confidence": reading.confidence,
             "problem": reading.problem,
-            "image": _picture(image),
+            "image": picture,
+            "width": width,
+            "height": height,
+            "others": reading.others,
             # What was left out is marked on the letter after it, or on the last one.
             "wrong": sorted({max(0, min(edit.dest_pos, len(reading.text) - 1)) for edit in edits}),
             "confusions": [
@@ -90,13 +96,14 @@ class ReadingsPage:
             ) from error
 
 
-def _picture(image: Path | bytes) -> str:
-    """Return an image as a data URI; empty if it cannot be decoded."""
+def _picture(image: Path | bytes) -> tuple[str, int, int]:
+    """Return an image as a data URI, and its width and height; "" if it cannot be decoded."""
     try:
         picture = decode_image(image)
     except ImageError:
-        return ""
+        return "", 0, 0
     picture.thumbnail((_WIDTH, _HEIGHT), Image.Resampling.BICUBIC)
     content = io.BytesIO()
     picture.save(content, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(content.getvalue()).decode()
+    uri = "data:image/jpeg;base64," + base64.b64encode(content.getvalue()).decode()
+    return uri, *picture.size

@@ -9,6 +9,8 @@ from hydra.utils import get_class
 from torch import Tensor, nn
 
 from hanline.errors import HanlineError
+from hanline.models.beam import Hypothesis, Prior
+from hanline.models.confidence import ConfidenceScale
 from hanline.models.stage import Letter, Prediction, Stage
 from hanline.text.charset import Charset
 from hanline.trusted_targets import trusted_names
@@ -30,6 +32,10 @@ class Recognizer(nn.Module):
         spec: all of the above as plain values. A checkpoint keeps it, to build it again.
         ranges: the activation ranges that :mod:`hanline.quantization.torch_int8` needs. None if
             they were not measured.
+        confidence_scale: what makes the chance that a reading is right of its confidence. None if
+            it was not calibrated.
+        delay: how far to the right of a character the prediction writes it, as a share of the
+            height of the images. 0 if it was not measured.
     """
 
     def __init__(
@@ -53,6 +59,8 @@ class Recognizer(nn.Module):
             "max_label_length": max_label_length,
         }
         self.ranges: Mapping[str, tuple[float, float]] | None = None
+        self.confidence_scale: ConfidenceScale | None = None
+        self.delay = 0.0
         self.charset = Charset(charset)
         self.transformation = build_stage(
             transformation,
@@ -145,14 +153,41 @@ class Recognizer(nn.Module):
         results = []
         for images, batch in zip(batches, features, strict=True):
             texts, confidences, letters = self.prediction.read_letters(batch)
-            sources = self.transformation.source_columns(_prepared(images))
-            if sources is not None:
-                letters = [
-                    [replace(letter, middle=_at(row, letter.middle)) for letter in line]
-                    for line, row in zip(letters, sources.float().tolist(), strict=True)
-                ]
-            results.append((texts, confidences, letters))
+            results.append((texts, confidences, self._at_source(images, letters)))
         return results
+
+    @torch.inference_mode()
+    def search_all(self, batches: Sequence[Tensor], prior: Prior) -> list[list[list[Hypothesis]]]:
+        """Search several batches, whose widths may differ, for texts.
+
+        Returns:
+            For each batch the best texts of each line, the best first, with its letters.
+
+        Raises:
+            HanlineError: the prediction cannot search.
+        """
+        features = self.sequence_modeling.forward_all([self._extracted(b) for b in batches])
+        results = []
+        for images, batch in zip(batches, features, strict=True):
+            found = self.prediction.search(batch, prior)
+            letters = self._at_source(images, [best.letters for best, *_ in found])
+            results.append(
+                [
+                    [replace(best, letters=line), *others]
+                    for (best, *others), line in zip(found, letters, strict=True)
+                ]
+            )
+        return results
+
+    def _at_source(self, images: Tensor, letters: list[list[Letter]]) -> list[list[Letter]]:
+        """Return the letters of each line at their places in the images (B, C, H, W)."""
+        sources = self.transformation.source_columns(_prepared(images))
+        if sources is None:
+            return letters
+        return [
+            [replace(letter, middle=_at(row, letter.middle)) for letter in line]
+            for line, row in zip(letters, sources.float().tolist(), strict=True)
+        ]
 
 
 def _prepared(images: Tensor) -> Tensor:

@@ -16,15 +16,15 @@ Some users of a recognizer ask more of a stage than ``forward``:
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
 from hanline.errors import HanlineError
 from hanline.models.guidance import Positions
 
-# The stages of a recognizer, in the order of the data.
-STAGES = ("transformation", "feature_extraction", "sequence_modeling", "prediction")
+if TYPE_CHECKING:
+    from hanline.models.beam import Hypothesis, Prior
 
 
 class Stage(nn.Module):
@@ -46,6 +46,7 @@ class Stage(nn.Module):
                         ``score_layer``
     ``parts=true``      as a transformation that moves columns have ``source_columns``; as a
                         prediction have ``read_letters``
+    ``decoding=beam``   as a prediction have ``search``
     ==================  ==========================================================================
 
     Attributes:
@@ -182,6 +183,22 @@ class Prediction(Stage):
         raise HanlineError(
             f"parts=true: expected a prediction that knows where its characters are, but "
             f"{type(self).__name__} does not. Set parts=false"
+        )
+
+    def search(self, features: Tensor, prior: "Prior") -> list[list["Hypothesis"]]:
+        """Search features (B, T, D') for texts, by knowledge of texts.
+
+        A prediction that can follow several texts at once overrides this method.
+
+        Returns:
+            For each line its best texts, the best first, with its letters.
+
+        Raises:
+            HanlineError: the prediction cannot search.
+        """
+        raise HanlineError(
+            f"decoding=beam: expected a prediction that can search, but {type(self).__name__} "
+            "cannot. Set decoding=greedy"
         )
 
     def best_classes(self, features: Tensor) -> tuple[Tensor, Tensor]:

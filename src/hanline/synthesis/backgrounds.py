@@ -40,7 +40,7 @@ def background(
     Returns:
         float32 (H, W), 0 to 255.
     """
-    # How far the ground may go towards the text's shade.
+    # The limit to which the ground may go towards the text's shade.
     reach = 1.0 if outlined else 0.5
     pattern = BACKGROUNDS[name](shape, rng, noise)
     if name == "plate":
@@ -49,7 +49,7 @@ def background(
         pad = rng.randint(2, 12)
         columns = slice(max(0, plate.left - pad), plate.right + pad)
         scene[:, columns] += opacity * (ground - scene[:, columns])
-        # What shines through stays as far from the text as any other ground.
+        # A picture that shines through stays as far from the text as any other ground.
         limit = ground + reach * (text - ground)
         kept = np.minimum(scene, limit) if text > ground else np.maximum(scene, limit)
         scene[:, columns] = kept[:, columns]

@@ -45,7 +45,7 @@ class Rendering:
 
     @cached_property
     def boxes(self) -> np.ndarray | None:
-        """Where the ink of each character is.
+        """The boxes of the ink of each character.
 
         float32 (len(text), 4): left, top, right and bottom in pixels of :attr:`image`, from its
         left upper corner. A character without ink, as a space, has a row of NaN. None if the

@@ -200,7 +200,7 @@ def libraries() -> dict[str, str | None]:
 
 @dataclass(frozen=True)
 class _Draw:
-    """What a worker does; it is pickled with every chunk, so it holds nothing large."""
+    """The work of one process; it is pickled with every chunk, so it holds nothing large."""
 
     renderer: Renderer
     image_format: FileFormat

@@ -1,4 +1,4 @@
-"""Where letters are: points around the ink of each one, moved as the picture is moved."""
+"""The outlines of letters: points around the ink of each one, moved as the picture is moved."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

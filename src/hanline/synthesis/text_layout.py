@@ -17,7 +17,7 @@ CAPITAL_HEIGHT = 0.72
 A line is at least as high: so a hyphen, a comma and a quotation mark keep their size and place.
 """
 _INK = 64
-"""Of 255. Lighter ink is the soft edge of a letter, less than half a pixel wide."""
+"""A share of 255. Lighter ink is the soft edge of a letter, less than half a pixel wide."""
 _IS_INK = [255 * (shade >= _INK) for shade in range(256)]
 
 

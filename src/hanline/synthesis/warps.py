@@ -9,7 +9,7 @@ from hanline.synthesis.outlines import Outlines
 
 @dataclass(frozen=True)
 class Bend:
-    """What happens to each column of a picture.
+    """A shift and a scale for each column of a picture.
 
     Attributes:
         shift: float (W,), how far it is moved down, in pixels.

@@ -1,1 +1,1 @@
-"""What the operating system gives: files, memory, processes, a terminal."""
+"""Helpers for the operating system: files, memory, processes, a terminal."""

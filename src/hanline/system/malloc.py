@@ -1,4 +1,4 @@
-"""How the process's memory is handed out while a processor trains or reads."""
+"""Settings of the C library's malloc for training and reading on a processor."""
 
 import ctypes
 import sys

@@ -15,7 +15,7 @@ Result = TypeVar("Result")
 
 
 def available_cpus() -> int:
-    """How many CPUs this process may use: what the system allows it, not what the machine has."""
+    """Return how many CPUs the system allows this process to use, perhaps fewer than it has."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

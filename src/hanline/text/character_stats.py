@@ -30,7 +30,7 @@ def character_class(character: str) -> str:
 
 
 def count_classes(texts: Iterable[str]) -> dict[str, int]:
-    """How many characters of each class some texts have."""
+    """Return the number of characters of each class in texts."""
     counts = Counter(character_class(c) for text in texts for c in text)
     return {name: counts[name] for name in CLASSES}
 

@@ -52,7 +52,7 @@ class Charset:
         return f"Charset({len(self)} characters: {self.characters[:20]!r}…)"
 
     def covers(self, text: str) -> bool:
-        """Whether every character of the text is in the charset."""
+        """Return whether every character of the text is in the charset."""
         return self.index.keys() >= set(text)
 
 

@@ -19,7 +19,7 @@ _EMBEDDED_FILE = Path(str(resources.files("hanline.text"))) / "corpora" / "headl
 
 @dataclass
 class Texts:
-    """What a corpus gives to draw.
+    """The texts that a corpus gives to render.
 
     Attributes:
         train: the texts for training.
@@ -114,7 +114,7 @@ class Corpus:
                 f"corpus.max_words is {self.max_words}, but the charset has no space to stand "
                 "between words: set it to 1, or take a charset with a space"
             )
-        train_headlines, validation_headlines = self._split()
+        train_headlines, validation_headlines = self.split()
         dropped: Counter[str] = Counter()
 
         def usable(headlines: list[str]) -> list[list[str]]:
@@ -161,7 +161,12 @@ class Corpus:
                 )
         return texts
 
-    def _split(self) -> tuple[list[str], list[str]]:
+    def split(self) -> tuple[list[str], list[str]]:
+        """Return the headlines for training and those for validation, each once.
+
+        Raises:
+            HanlineError: as :func:`read_headlines`.
+        """
         headlines = list(dict.fromkeys(read_headlines(self.files)))
         random.Random(f"split {self.seed}").shuffle(headlines)
         if self.validation_files:

@@ -1,4 +1,4 @@
-"""Where the crawler's headlines are: the crawler writes there, ``corpus=crawled`` reads there."""
+"""The place of the crawler's headlines: the crawler writes it, and ``corpus=crawled`` reads it."""
 
 import os
 from pathlib import Path

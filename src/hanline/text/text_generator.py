@@ -8,6 +8,20 @@ from hanline.errors import HanlineError
 from hanline.text.charset import Charset
 
 KINDS = ("corpus", "random", "numbers", "latin")
+# As often as English has them, roughly, but none so rare that it would not be learned.
+_SMALL = "eeeeetttaaaooiiinnnsssrrrhhlldduccmmffppggwwyybbvvkkxjqz"
+_CAPITALS = "ABCDEFGHIJKLMNOPQRSTUVWXYZAAEEIIOSTNCPMKLGD"
+# Four of them are empty: most numbers have no unit.
+_UNITS = [
+    "", "", "", "",
+    "%", "%", "억", "조", "원", "만", "명", "배", "년", "월", "일", "시", "대", "위", "호", "개",
+    "km", "kg", "㎡", "℃", "%p", "달러", "P", "호선", "세", "차", "m", "G", "GB",
+]  # fmt: skip
+_PAIRS = [
+    (pair[0], pair[1])
+    for pair in ("''", '""', "“”", "‘’", "()", "[]", "<>", "《》", "「」", "『』", "〈〉")
+]
+_BETWEEN = tuple("·,.…?!:/-~%&→ㆍ↑↓;|")
 
 
 class TextGenerator:
@@ -149,60 +163,6 @@ class TextGenerator:
         if self._syllables and rng.random() < 0.3:
             word += "".join(rng.choices(self._syllables, k=rng.randint(1, 3)))
         return _enclosed(word, self._signs, rng)
-
-
-# As often as English has them, roughly, but none so rare that it would not be learned.
-_SMALL = "eeeeetttaaaooiiinnnsssrrrhhlldduccmmffppggwwyybbvvkkxjqz"
-_CAPITALS = "ABCDEFGHIJKLMNOPQRSTUVWXYZAAEEIIOSTNCPMKLGD"
-_UNITS = (
-    "",
-    "",
-    "",
-    "",
-    "%",
-    "%",
-    "억",
-    "조",
-    "원",
-    "만",
-    "명",
-    "배",
-    "년",
-    "월",
-    "일",
-    "시",
-    "대",
-    "위",
-    "호",
-    "개",
-    "km",
-    "kg",
-    "㎡",
-    "℃",
-    "%p",
-    "달러",
-    "P",
-    "호선",
-    "세",
-    "차",
-    "m",
-    "G",
-    "GB",
-)
-_PAIRS = (
-    ("'", "'"),
-    ('"', '"'),
-    ("“", "”"),
-    ("‘", "’"),
-    ("(", ")"),
-    ("[", "]"),
-    ("<", ">"),
-    ("《", "》"),
-    ("「", "」"),
-    ("『", "』"),
-    ("〈", "〉"),
-)
-_BETWEEN = tuple("·,.…?!:/-~%&→ㆍ↑↓;|")
 
 
 def _enclosed(word: str, signs: Sequence[str], rng: random.Random) -> str:

@@ -9,6 +9,7 @@ import torch
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from hanline.errors import HanlineError
+from hanline.system.memory import is_memory_full
 
 
 class TrainingDivergedError(HanlineError):
@@ -30,7 +31,7 @@ def failures_as_messages(last: Path) -> Iterator[None]:
         yield
     except HanlineError:
         raise
-    except (MisconfigurationException, OSError, RuntimeError) as error:
+    except (MisconfigurationException, OSError, RuntimeError, MemoryError) as error:
         message = _message(error)
         if message is None:
             raise
@@ -46,10 +47,12 @@ def _message(error: Exception) -> str | None:
     text = " ".join(str(error).split())
     if isinstance(error, MisconfigurationException):
         return f"trainer: expected settings that Lightning takes. {text.rstrip('.')}"
-    if isinstance(error, torch.OutOfMemoryError):
+    on_device = isinstance(error, torch.OutOfMemoryError)
+    if on_device or is_memory_full(error):
         return (
-            "the accelerator's memory is full: expected room for a step. Lower data.batch_size and "
-            "raise trainer.accumulate_grad_batches by the same factor"
+            f"{'the accelerator' if on_device else 'the machine'}'s memory is full: expected "
+            "room for a step. Lower data.batch_size and raise trainer.accumulate_grad_batches by "
+            "the same factor"
         )
     worker = re.search(r"DataLoader worker \(pid\(?s?\)? ?([\d, ]+)\) (.*)", text)
     if worker:

@@ -1,5 +1,6 @@
 """Loggers whose packages are not installed with Hanline."""
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -28,6 +29,9 @@ def mlflow(tracking_uri: str, experiment: str, name: str | None) -> Logger:
         HanlineError: neither mlflow nor mlflow-skinny is installed.
     """
     _require("mlflow", "mlflow")
+    if tracking_uri.startswith("file:"):
+        # MLflow 3.17 refuses a folder without it. A database needs the whole of mlflow.
+        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
     from pytorch_lightning.loggers import MLFlowLogger
 
     return MLFlowLogger(experiment_name=experiment, run_name=name, tracking_uri=tracking_uri)

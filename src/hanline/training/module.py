@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -70,6 +70,8 @@ class RecognizerModule(pl.LightningModule):
         self.align_weight = align_weight
         self.align_steps = align_steps
         self.metrics = ValidationMetrics()
+        # Of the datasets of data.more_validation, by name; filled when a run begins.
+        self.more_metrics = nn.ModuleDict()
         self.measured: dict[str, float] = {}
 
     def forward(self, images: Tensor, labels: list[str]) -> Tensor:
@@ -98,22 +100,39 @@ class RecognizerModule(pl.LightningModule):
         left = 1 - self.global_step / self.align_steps if self.align_steps else 0.0
         return self.align_weight * max(0.0, left)
 
-    def validation_step(self, batch: Batch, batch_index: int) -> dict[str, Any]:
+    def setup(self, stage: str) -> None:
+        """Make the metrics of each of ``data.more_validation``."""
+        data = getattr(self.trainer, "datamodule", None)
+        self.more_metrics = nn.ModuleDict(
+            {name: ValidationMetrics() for name in getattr(data, "more_validation", ())}
+        )
+
+    def validation_step(
+        self, batch: Batch, batch_index: int, dataloader_idx: int = 0
+    ) -> dict[str, Any]:
         """Measure a batch, and return its ``texts`` and ``confidences`` for the callbacks."""
         features = self.recognizer.features(batch.images)
         losses, counts = self.recognizer.prediction.losses(features, batch.labels)
         texts, confidences = self.recognizer.prediction.decode(self.recognizer.prediction(features))
-        self.metrics.update(batch.labels, texts, losses, counts)
+        self._measured_sets()[dataloader_idx].update(batch.labels, texts, losses, counts)
         return {"texts": texts, "confidences": confidences}
 
     def on_validation_epoch_end(self) -> None:
-        """Log every metric as ``validation/<name>``."""
+        """Log every metric as ``validation/<name>``, or as ``validation/<dataset>/<name>``."""
         # The metrics have summed over all devices, so every one logs the same values.
         values = self.metrics.compute()
         for name, value in values.items():
             self.log(f"validation/{name}", value, rank_zero_only=False)
         self.metrics.reset()
+        for dataset, measured in zip(self.more_metrics, self._measured_sets()[1:], strict=True):
+            for name, value in measured.compute().items():
+                self.log(f"validation/{dataset}/{name}", value, rank_zero_only=False)
+            measured.reset()
         self.measured = {name: values[name] for name in metrics()} | {"step": self.global_step}
+
+    def _measured_sets(self) -> list[ValidationMetrics]:
+        more = [part for part in self.more_metrics.values() if isinstance(part, ValidationMetrics)]
+        return [self.metrics, *more]
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Make the optimizer and the scheduler, which counts steps."""

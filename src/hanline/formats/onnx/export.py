@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hanline.configs import STAGES
 from hanline.data.images import ImageFormat
 from hanline.models.recognizer import Recognizer
-from hanline.models.stage import STAGES
 
 OUTPUTS = ("classes", "probabilities")
 # GridSample, which TPS needs, is as torch has it since 20.

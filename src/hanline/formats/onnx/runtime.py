@@ -13,6 +13,7 @@ from torch import Tensor
 from hanline.errors import HanlineError
 from hanline.formats import record
 from hanline.formats.onnx import METADATA, require
+from hanline.models.confidence import least_of_runs, with_least
 
 _GPU = "CUDAExecutionProvider"
 
@@ -25,6 +26,7 @@ class OnnxRecognizer:
 
     Attributes:
         spec: :attr:`Recognizer.spec` of the recognizer that was exported.
+        confidence_scale: :attr:`Recognizer.confidence_scale` of it.
 
     Raises:
         HanlineError: the file is missing, damaged or not Hanline's, or onnxruntime is missing.
@@ -36,7 +38,9 @@ class OnnxRecognizer:
         self.path = path
         self._session = open_session(path, ["CPUExecutionProvider"])
         note = _checked_metadata(self._session, path)
-        self.spec: dict[str, Any] = record.read(note, path)["spec"]
+        known = record.read(note, path)
+        self.spec: dict[str, Any] = known["spec"]
+        self.confidence_scale = known["extras"].get("confidence_scale")
         self._decoding = _checked_decoding(note, path)
 
     @staticmethod
@@ -100,19 +104,21 @@ def decode(
         # Each character once, where it starts. All steps decide.
         characters_only[:, 1:] &= classes[:, 1:] != classes[:, :-1]
         confidences = probabilities.prod(axis=1)
+        least = least_of_runs(classes, probabilities, decoding["blank"])
     else:
         going = (classes == decoding["end"]).cumsum(axis=1) == 0
         # The last step is there to end a text, not to lengthen it.
         going[:, -1] = False
         characters_only &= going
         confidences = np.where(going, probabilities, 1.0).prod(axis=1)
+        least = np.where(characters_only, probabilities, 1.0).min(axis=1)
         # A text that ends at once has no character to be sure of.
         confidences = np.where(going[:, 0], confidences, 0.0)
     texts = [
         "".join(characters[c - first] for c in line[keep])
         for line, keep in zip(classes, characters_only, strict=True)
     ]
-    return texts, confidences.tolist()
+    return texts, with_least(texts, confidences.tolist(), least.tolist())
 
 
 def _checked_metadata(session: Any, path: Path) -> dict[str, Any]:

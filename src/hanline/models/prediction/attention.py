@@ -1,9 +1,11 @@
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hanline.models.beam import Hypothesis, Prior, State
 from hanline.models.guidance import Positions, letter_spans
-from hanline.models.prediction.ended import ended_texts
+from hanline.models.prediction.ended import ended_texts, written_texts
 from hanline.models.stage import ALTERNATIVES, Letter, Prediction
 from hanline.text.charset import Charset
 
@@ -57,15 +59,106 @@ class AttentionPrediction(Prediction):
         A letter is at the mean of the places that its step looked at, by their weights.
         """
         scores, weights = self._write(features, stop_early=True)
-        texts, confidences = self.decode(scores)
-        length = features.shape[1]
+        return self._lettered(scores, weights, scores.argmax(dim=2))
+
+    def search(self, features: Tensor, prior: Prior) -> list[list[Hypothesis]]:
+        """Search features for texts; a line whose steps are all sure is read greedily."""
+        scores, weights = self._write(features, stop_early=True)
+        best = scores.argmax(dim=2)
+        probabilities = scores.float().softmax(dim=2).amax(dim=2)
+        going = (best == END).cumsum(dim=1) <= 1
+        searched = probabilities.where(going, 1.0).amin(dim=1) < prior.beam.sure
+        if prior.beam.lexicon or prior.beam.best > 1:
+            searched[:] = True
+        greedy = zip(*self._lettered(scores, weights, best), strict=True)
+        found = [[Hypothesis(text, sure, 0.0, letters)] for text, sure, letters in greedy]
+        for line in searched.nonzero().flatten().tolist():
+            found[line] = self._search(features[line : line + 1], prior)
+        return found
+
+    def _search(self, features: Tensor, prior: Prior) -> list[Hypothesis]:
+        """Return the best texts of one line, features (1, T, D'), the best first."""
+        ended = self._ended(features, prior)
+        if not ended:
+            return [Hypothesis("", 0.0)]
+        hypotheses: list[Hypothesis] = []
+        for text, score in ended[: prior.beam.best]:
+            classes = torch.tensor([[GO, *text, END]], device=features.device)
+            scores, weights = self.teacher_forced(features, classes[:, :-1])
+            (read,), (sure,), (letters,) = self._lettered(scores, weights, classes[:, 1:])
+            hypotheses.append(Hypothesis(read, sure, score, [] if hypotheses else letters))
+        return hypotheses
+
+    def _ended(self, features: Tensor, prior: Prior) -> list[tuple[list[int], float]]:
+        """Return texts of one line as classes, and their scores, the best first."""
+        beam, first = prior.beam, self.special_classes
+        allowed = prior.allowed()
+        keys = self.cell.key(features)
+        hidden, cell = self.cell.initial_state(features)
+        texts: list[tuple[list[int], float, State]] = [([], 0.0, prior.start())]
+        ended: list[tuple[list[int], float]] = []
+        for step in range(self.steps):
+            number = len(texts)
+            last = torch.tensor([text[-1] if text else GO for text, _, _ in texts])
+            lines = features.expand(number, -1, -1)
+            weights = self.cell.attend(keys.expand(number, -1, -1), hidden)
+            character = self.cell.character(last.to(features.device))
+            hidden, cell = self.cell.write(character, lines, weights, (hidden, cell))
+            logs = self.generator(hidden).log_softmax(dim=1, dtype=torch.float32).cpu().numpy()
+            of_characters = logs[:, first:]
+            if allowed is not None:
+                of_characters = np.where(allowed, of_characters, -np.inf)
+            candidates = min(beam.candidates, of_characters.shape[1])
+            tops = np.argpartition(-of_characters, candidates - 1, axis=1)[:, :candidates]
+            prior.prepare((state for _, _, state in texts), np.unique(tops).tolist())
+            longer: list[tuple[int, list[int], float, State]] = []
+            for row, (text, score, state) in enumerate(texts):
+                end = prior.end(state)
+                if end is not None:
+                    ended.append((text, score + float(logs[row, END]) + end))
+                for number in tops[row].tolist():
+                    gained = of_characters[row, number]
+                    extended = prior.extend(state, number) if gained > -np.inf else None
+                    if extended is not None:
+                        better = score + float(gained) + extended[0]
+                        longer.append((row, [*text, number + first], better, extended[1]))
+            longer.sort(key=lambda option: -option[2])
+            ended.sort(key=lambda option: -option[1])
+            longer = longer[: beam.width]
+            enough = len(ended) >= beam.best and (
+                not longer or ended[beam.best - 1][1] > longer[0][2]
+            )
+            # The last step can only end a text.
+            if enough or not longer or step == self.steps - 1:
+                break
+            rows = torch.tensor([row for row, *_ in longer], device=features.device)
+            hidden, cell = hidden[rows], cell[rows]
+            texts = [(text, score, state) for _, text, score, state in longer]
+        return ended
+
+    def _lettered(
+        self, scores: Tensor, weights: Tensor, classes: Tensor
+    ) -> tuple[list[str], list[float], list[list[Letter]]]:
+        """Return the texts, confidences and letters of lines.
+
+        Args:
+            scores: (B, steps, classes).
+            weights: (B, steps, T), of the attention.
+            classes: int64 (B, steps), those that are written.
+        """
+        probabilities = scores.float().softmax(dim=2)
+        chosen = probabilities.gather(2, classes.unsqueeze(2)).squeeze(2)
+        texts, confidences = written_texts(
+            classes, chosen, self.charset, self.special_classes, END, self.steps
+        )
+        length = weights.shape[2]
         places = (torch.arange(length, device=weights.device) + 0.5) / length
         middles = (weights.float() @ places).tolist()
-        probabilities = scores.float().softmax(dim=2).cpu()
         first, characters = self.special_classes, self.charset.characters
         letters: list[list[Letter]] = []
-        for text, places_of_line, steps in zip(texts, middles, probabilities, strict=True):
-            best = steps.argmax(dim=1)
+        for text, places_of_line, steps, best in zip(
+            texts, middles, probabilities.cpu(), classes.cpu(), strict=True
+        ):
             # A step may write the start of a text, which is not a character.
             taken = (best >= first).nonzero().flatten()[: len(text)]
             chosen = best[taken].unsqueeze(1)

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hanline.models.beam import Hypothesis, Prior, align_ctc, search_ctc
+from hanline.models.confidence import least_of_runs, with_least
 from hanline.models.guidance import Positions, letter_steps
 from hanline.models.prediction.ctc_loss import BLANK, ctc_losses
 from hanline.models.stage import ALTERNATIVES, Letter, Prediction
@@ -90,7 +92,43 @@ class CTCPrediction(Prediction):
         A letter is in the middle of the steps that write it, weighted by their probabilities. Its
         confidence and its alternatives are those of its most probable step.
         """
-        classes, probabilities = self._best_path(features)
+        return self._lettered(features, *self._best_path(features))
+
+    def search(self, features: Tensor, prior: Prior) -> list[list[Hypothesis]]:
+        """Search features for texts; a line whose steps are all sure is read greedily."""
+        classes, probabilities = (values.cpu() for values in self._best_path(features))
+        beam = prior.beam
+        searched = probabilities.amin(dim=1) < beam.sure
+        if beam.lexicon or beam.best > 1:
+            searched[:] = True
+        others: list[list[Hypothesis]] = [[] for _ in classes]
+        for line in searched.nonzero().flatten().tolist():
+            logs = self(features[line]).log_softmax(dim=1, dtype=torch.float32).cpu().numpy()
+            found = search_ctc(logs, prior)
+            paths = [align_ctc(logs, text) for text, _ in found] or [np.zeros_like(classes[line])]
+            taken = np.stack([logs[np.arange(len(path)), path] for path in paths])
+            texts, confidences = self._written(
+                torch.from_numpy(np.stack(paths)), torch.from_numpy(np.exp(taken))
+            )
+            others[line] = [
+                Hypothesis(text, confidence, score)
+                for text, confidence, (_, score) in zip(texts, confidences, found, strict=False)
+            ]
+            classes[line] = torch.from_numpy(paths[0])
+            probabilities[line] = torch.from_numpy(np.exp(taken[0]))
+            if not found:
+                probabilities[line] = 0.0
+        return [
+            [Hypothesis(text, sure, rest[0].score if rest else 0.0, letters), *rest[1:]]
+            for text, sure, letters, rest in zip(
+                *self._lettered(features, classes, probabilities), others, strict=True
+            )
+        ]
+
+    def _lettered(
+        self, features: Tensor, classes: Tensor, probabilities: Tensor
+    ) -> tuple[list[str], list[float], list[list[Letter]]]:
+        """Return texts, confidences and letters of paths, and of their probabilities, (B, T)."""
         texts, confidences = self._written(classes, probabilities)
         runs = [
             (line, *run)
@@ -146,7 +184,8 @@ class CTCPrediction(Prediction):
             "".join(characters[c - self.special_classes] for c in line[start].tolist())
             for line, start in zip(classes.cpu(), starts.cpu(), strict=True)
         ]
-        return texts, probabilities.prod(dim=1).tolist()
+        least = least_of_runs(classes.cpu().numpy(), probabilities.cpu().numpy(), BLANK)
+        return texts, with_least(texts, probabilities.prod(dim=1).tolist(), least.tolist())
 
 
 def _runs(path: np.ndarray, probabilities: np.ndarray) -> Iterator[tuple[int, int, float, float]]:

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from hanline.models.confidence import with_least
 from hanline.text.charset import Charset
 
 # The target of a step after the end of a label.
@@ -41,6 +42,16 @@ def ended_texts(
         steps: of the longest text and its end. The last step can only end a text.
     """
     probabilities, classes = scores.float().softmax(dim=2).max(dim=2)
+    return written_texts(classes, probabilities, charset, first, end, steps)
+
+
+def written_texts(
+    classes: Tensor, probabilities: Tensor, charset: Charset, first: int, end: int, steps: int
+) -> tuple[list[str], list[float]]:
+    """Write texts of the class of each step and its probability, (B, T) each.
+
+    The other arguments and the result are those of :func:`ended_texts`.
+    """
     going = (classes == end).cumsum(dim=1) == 0
     going[:, steps - 1 :] = False
     confidences = probabilities.where(going, 1.0).prod(dim=1)
@@ -52,4 +63,5 @@ def ended_texts(
             row[keep].tolist() for row, keep in zip(classes.cpu(), going.cpu(), strict=True)
         )
     ]
-    return texts, confidences.tolist()
+    least = probabilities.where(going & (classes >= first), 1.0).amin(dim=1)
+    return texts, with_least(texts, confidences.tolist(), least.tolist())

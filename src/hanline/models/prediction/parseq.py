@@ -276,7 +276,7 @@ class PARSeqPrediction(Prediction):
         mask: Tensor | None,
         known_mask: Tensor | None,
     ) -> Tensor:
-        """Return the scores (B, M, classes) of what is at some places.
+        """Return the scores (B, M, classes) of the characters at some places.
 
         Args:
             known: (B, L, D'), the start and embedded characters.

@@ -7,7 +7,7 @@ from hanline.models.transformer_parts import SelfAttention, sinusoids, start_sma
 
 
 class Conformer(Stage):
-    """Model the sequence with self-attention for what is far and convolutions for what is near.
+    """Model the sequence with self-attention over the line and convolutions between neighbors.
 
     From Gulati et al., "Conformer: Convolution-augmented Transformer for Speech Recognition",
     Interspeech 2020, with sine waves as positions in place of relative ones.

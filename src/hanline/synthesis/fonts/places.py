@@ -1,4 +1,4 @@
-"""Where fonts are: the system's folders, and the files in Python packages."""
+"""The places of fonts: the system's folders, and the files in Python packages."""
 
 import importlib.util
 import os

@@ -162,7 +162,7 @@ def _read(path: Path) -> list[Font]:
     try:
         faces = _faces(path)
         for face in faces:
-            # What one library can read may still be broken for the other.
+            # A file that one library can read may still be broken for the other.
             face.load(16).getbbox(min(face.characters, default=" "))
     except Exception as error:  # a damaged font can raise anything in its reader
         logger.warning("the font file %s is damaged and left out: %s", path, error)

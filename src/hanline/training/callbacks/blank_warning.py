@@ -51,7 +51,9 @@ class BlankWarning(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Count empty readings."""
+        """Count empty readings of the first dataset."""
+        if dataloader_idx:
+            return
         self._readings += len(outputs["texts"])
         self._empty += outputs["texts"].count("")
 

@@ -59,7 +59,9 @@ class LogTrain(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Keep the first readings."""
+        """Keep the first readings of the first dataset."""
+        if dataloader_idx:
+            return
         if batch_idx == 0:
             self._shown = []
         missing = self.readings - len(self._shown)
@@ -82,7 +84,7 @@ class LogTrain(pl.Callback):
         train_loss = float(self._loss_sum) / max(1, self._loss_count)
         self._loss_sum, self._loss_count = 0.0, 0
         valid_loss = measured.get("loss", float("nan"))
-        text = self._text(trainer, train_loss, valid_loss, values)
+        text = self._text(trainer, train_loss, valid_loss, values, _by_dataset(measured))
         if trainer.is_global_zero:
             print(text, flush=True)
             if not trainer.fast_dev_run:  # type: ignore[attr-defined]
@@ -107,7 +109,12 @@ class LogTrain(pl.Callback):
         return self.seconds_before + time.monotonic() - self._started
 
     def _text(
-        self, trainer: pl.Trainer, train_loss: float, valid_loss: float, values: dict[str, float]
+        self,
+        trainer: pl.Trainer,
+        train_loss: float,
+        valid_loss: float,
+        values: dict[str, float],
+        more: dict[str, dict[str, float]],
     ) -> str:
         rule = "-" * 80
         lines = [
@@ -115,6 +122,7 @@ class LogTrain(pl.Callback):
             f"Valid loss: {valid_loss:0.5f}, Elapsed_time: {self._elapsed():0.5f}",
             _values_line("Current", values),
             _values_line("Best", {name: self.best[name] for name in values}),
+            *(f"{dataset}: {_values_line('Current', known)}" for dataset, known in more.items()),
             rule,
             f"{'Ground Truth':{WIDTH}s} | {'Prediction':{WIDTH}s} | Confidence Score & T/F",
             rule,
@@ -125,6 +133,16 @@ class LogTrain(pl.Callback):
             rule,
         ]
         return "\n".join(lines)
+
+
+def _by_dataset(measured: dict[str, float]) -> dict[str, dict[str, float]]:
+    """Return the metrics of each of ``data.more_validation``."""
+    found: dict[str, dict[str, float]] = {}
+    for key, value in measured.items():
+        dataset, _, name = key.rpartition("/")
+        if dataset and name in reading_metrics():
+            found.setdefault(dataset, {})[name] = value
+    return found
 
 
 def _values_line(which: str, values: dict[str, float]) -> str:

@@ -34,7 +34,9 @@ class ReadingGrid(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Show the first batch's samples."""
+        """Show the samples of the first dataset's first batch."""
+        if dataloader_idx:
+            return
         capable = [logger for logger in trainer.loggers if _shows_images(logger)]
         if batch_idx != 0 or not capable or not trainer.is_global_zero or trainer.sanity_checking:
             return

@@ -1,0 +1,1 @@
+"""Every day a better reader: take in new text, train, compare, promote."""
