@@ -13,7 +13,7 @@ from hanline.text.charset import Charset
 PREDICTION = {
     "_target_": "hanline.models.prediction.parseq.PARSeqPrediction",
     "layers": 1,
-    "heads": 4,
+    "head_width": 8,
     "mlp_ratio": 2,
     "dropout": 0.0,
     "orders": 6,
@@ -110,6 +110,11 @@ def test_a_text_ends_where_its_end_is_read(autoregressive):
 def test_an_odd_number_of_orders_is_refused(orders):
     with pytest.raises(HanlineError, match=f"orders={orders}: expected an even number"):
         prediction(orders=orders)
+
+
+def test_heads_that_do_not_fit_the_width_are_refused():
+    with pytest.raises(HanlineError, match=r"head_width=12: expected a divisor .* 32"):
+        prediction(head_width=12)
 
 
 def test_a_label_that_is_too_long_is_refused():

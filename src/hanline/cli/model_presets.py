@@ -8,13 +8,21 @@ after it.
 """
 
 import itertools
+from functools import cache
 
-from hydra.core.config_store import ConfigStore
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.object_type import ObjectType
+from hydra.core.plugins import Plugins
+from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSource
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import OmegaConf
 
 from hanline.configs import STAGES, choices, load
 
 # The placeholder for all combinations of stages where the names of presets are listed.
 STAGES_PRESET = "STAGES"
+# The group of the presets.
+_GROUP = "model"
 # The name of each architecture: its paper, and its preset.
 PAPERS = {
     "crnn": ("CRNN (Shi et al., TPAMI 2017)", "none_vgg_bilstm_ctc"),
@@ -30,7 +38,7 @@ PAPERS = {
     "vitstr": ("ViTSTR (Atienza, ICDAR 2021)", "none_vitstr_none_vitstr"),
     "parseq_tiny": (
         "PARSeq-tiny (Bautista and Atienza, ECCV 2022)",
-        "none_parseq_tiny_none_parseq_tiny",
+        "none_parseq_tiny_none_parseq",
     ),
     "parseq": ("PARSeq (Bautista and Atienza, ECCV 2022)", "none_parseq_none_parseq"),
     "svtrv2_tiny": ("SVTRv2-Tiny (Du et al., ICCV 2025)", "none_svtrv2_tiny_none_ctc"),
@@ -39,6 +47,7 @@ PAPERS = {
 }
 
 
+@cache
 def presets() -> dict[str, dict[str, str]]:
     """Return the choice for each stage of all presets, by their names."""
     combinations = itertools.product(*(choices(f"model/{stage}") for stage in STAGES))
@@ -68,8 +77,61 @@ def stages_of(name: str) -> dict[str, str]:
     return {stage: chosen[stage] for stage in STAGES if stage in chosen}
 
 
+class PresetSource(ConfigSource):
+    """The presets as files of Hydra, each made when it is asked for: there are a thousand."""
+
+    @staticmethod
+    def scheme() -> str:
+        """Return what the search path calls this source by."""
+        return "presets"
+
+    def available(self) -> bool:
+        """Return whether there is anything to read."""
+        return True
+
+    def is_group(self, config_path: str) -> bool:
+        """Return whether a path is the group of the presets."""
+        return config_path in ("", _GROUP)
+
+    def is_config(self, config_path: str) -> bool:
+        """Return whether a path is a preset."""
+        return bool(self._stages(config_path))
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        """Return a preset: the choice of each stage."""
+        stages = self._stages(config_path)
+        if not stages:
+            raise ConfigLoadError(f"Config not found: {config_path}")
+        content = OmegaConf.create({"defaults": [{s: c} for s, c in stages.items()]})
+        return ConfigResult(
+            provider=self.provider,
+            path=f"{self.scheme()}://{self.path}",
+            config=content,
+            header={"package": None},
+        )
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        """Return the names of all presets."""
+        if config_path == "":
+            return [] if results_filter == ObjectType.CONFIG else [_GROUP]
+        if config_path != _GROUP or results_filter == ObjectType.GROUP:
+            return []
+        return sorted(presets())
+
+    def _stages(self, config_path: str) -> dict[str, str]:
+        group, _, name = config_path.removesuffix(".yaml").rpartition("/")
+        return presets().get(name, {}) if group == _GROUP else {}
+
+
+class PresetPath(SearchPathPlugin):
+    """Have Hydra search the presets, after all files."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Append the source of the presets."""
+        search_path.append("hanline.presets", f"{PresetSource.scheme()}://hanline")
+
+
 def register_presets() -> None:
     """Have Hydra know the presets in this process, and in those that its launchers start."""
-    for name, stages in presets().items():
-        defaults = [{stage: choice} for stage, choice in stages.items()]
-        ConfigStore.instance().store(name=name, node={"defaults": defaults}, group="model")
+    for plugin in (PresetSource, PresetPath):
+        Plugins.instance().register(plugin)

@@ -175,7 +175,7 @@ def _parseq(
     prediction = {
         "_target_": target(PARSeqPrediction),
         "layers": 1 + max(int(name.split(".")[1]) for name in decoder if name[:6] == "layers"),
-        "heads": int(said.get("dec_num_heads") or width // _DECODER_HEAD),
+        "head_width": width // int(said.get("dec_num_heads") or width // _DECODER_HEAD),
         "mlp_ratio": bare["decoder.layers.0.linear1.weight"].shape[0] / width,
         "dropout": float(said.get("dropout", 0.1)),
         "orders": max(2, int(said.get("perm_num", 6)) // 2 * 2),

@@ -12,6 +12,9 @@ sequence_modeling      features (B, T, D)                          features (B, 
 prediction             features (B, T, D')                         loss, scores, texts
 =====================  ==========================================  =========================
 
+T are steps along the line. A feature extraction may keep one for each place of the image instead,
+row by row: see ``along_line`` in ``stage.py``.
+
 The four-stage frame is that of Baek et al., "What Is Wrong With Scene Text Recognition Model
 Comparisons? Dataset and Model Analysis", ICCV 2019.
 """

@@ -30,7 +30,7 @@ class PARSeqPrediction(Prediction):
         charset: the characters, in the order of their classes.
         max_label_length: the most characters in a text; there is one place more, for its end.
         layers: the number of decoder layers.
-        heads: attention heads of each layer, a divisor of D'.
+        head_width: the width of an attention head, a divisor of D'.
         mlp_ratio: the hidden width of each layer's network as a multiple of D'.
         dropout: the share of values that a training step sets to 0.
         orders: how many orders of the characters a training step takes, an even number: from left
@@ -40,7 +40,7 @@ class PARSeqPrediction(Prediction):
         refinements: how often a text is read again, each character with all others known.
 
     Raises:
-        HanlineError: ``orders`` is odd or less than 2, or ``heads`` does not divide D'.
+        HanlineError: ``orders`` is odd or less than 2, or ``head_width`` does not divide D'.
     """
 
     class_tensors = ("head.weight", "head.bias", "characters.weight")
@@ -53,7 +53,7 @@ class PARSeqPrediction(Prediction):
         charset: Charset,
         max_label_length: int,
         layers: int,
-        heads: int,
+        head_width: int,
         mlp_ratio: float,
         dropout: float,
         orders: int,
@@ -63,6 +63,12 @@ class PARSeqPrediction(Prediction):
         super().__init__()
         if orders < 2 or orders % 2:
             raise HanlineError(f"model.prediction.orders={orders}: expected an even number")
+        if head_width < 1 or in_channels % head_width:
+            raise HanlineError(
+                f"model.prediction.head_width={head_width}: expected a divisor of the width of the "
+                f"features, {in_channels}. Change either"
+            )
+        heads = in_channels // head_width
         self.charset = charset
         self.out_channels = len(charset) + self.special_classes
         self.steps = max_label_length + 1
