@@ -329,6 +329,7 @@ def test_an_installed_package_registers_by_entry_point(resumed, folder, monkeypa
 
 
 KINDS = {
+    "augmentation": "hanline.data.augmentation.Augmentation",
     "callback": "hanline.training.callbacks.log_train.LogTrain",
     "charset": "hanline.text.charset.named_charset",
     "corpus": "hanline.text.corpus.Corpus",

@@ -112,7 +112,8 @@ def test_every_choice_of_a_stage_builds_a_model(stage):
         config = composed(*words)
         if config.model.feature_extraction.get("rows") == "keep":
             # CTC needs the order of the line.
-            config = composed(*words, "model/prediction=parseq")
+            width = "model.prediction.head_width=8"
+            config = composed(*words, "model/prediction=parseq", width)
         model = recognizer(narrowed(config))
         assert type(getattr(model, stage)).__name__ == target(stage, choice).rpartition(".")[2]
         images = torch.zeros(2, 1, 32, 100, dtype=torch.uint8)

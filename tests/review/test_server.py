@@ -276,7 +276,7 @@ def test_files_behind_links_out_of_the_folder_are_not_taken(serve, folder, pictu
     [
         ("input=nowhere", "input=nowhere: expected a folder with images"),
         ("port=70000", "port=70000: expected 0 to 65535"),
-        ("validation=1", "validation=1.0: expected 0 to below 1"),
+        ("validation=1", "validation=1: expected 0 to below 1"),
         ("queue=0", "queue=0: expected a positive number"),
     ],
 )

@@ -2,6 +2,8 @@
 
 A step ends with its file ``<step>.json`` in the day's folder, which appears whole or not at all.
 What a step writes before that is replaced, or gone on with, when the step is done again.
+
+Over 300 lines: the steps of one day, which share its folder and its record.
 """
 
 import hashlib

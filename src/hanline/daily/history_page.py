@@ -99,7 +99,9 @@ def _values(gain: dict[str, Any], metric: str) -> str:
 def _curve(days: dict[str, dict[str, Any]], dataset: str) -> str:
     """Draw the former and the new model's values of each day."""
     known = [(name, day["gains"][dataset], day) for name, day in days.items() if "gains" in day]
-    most = max((max(g["before"], g["after"]) for _, g, _ in known), default=0) or 1
+    if not known:
+        return "<p>No figures yet.</p>"
+    most = max(max(g["before"], g["after"]) for _, g, _ in known) or 1
     parts = [f'<svg width="{_WIDTH}" height="{_HEIGHT + 30}" role="img">']
     for number, (name, gain, day) in enumerate(known):
         x = 40 + number * (_WIDTH - 80) / max(1, len(known) - 1)
@@ -115,8 +117,7 @@ def _curve(days: dict[str, dict[str, Any]], dataset: str) -> str:
             f'<text x="{x:.0f}" y="{_HEIGHT + 20}" font-size="11" text-anchor="middle">'
             f"{escape(name)}</text></g>"
         )
-    metric = known[0][2]["metric"] if known else "cer"
-    shown = metrics()[metric]
+    shown = metrics()[known[0][2]["metric"]]
     parts.append(f'<text x="4" y="16" font-size="11">{shown.text(most)}</text></svg>')
     note = (
         f"{escape(shown.title)}: grey the model in use, green the one promoted, brown one kept out"

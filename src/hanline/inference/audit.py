@@ -1,4 +1,7 @@
-"""Find labels that are probably wrong."""
+"""Find labels that are probably wrong.
+
+Over 300 lines: one way from samples to a ranked list, and its page.
+"""
 
 import csv
 import hashlib

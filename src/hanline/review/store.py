@@ -1,4 +1,7 @@
-"""The items of a review and the decisions about them, in one SQLite file."""
+"""The items of a review and the decisions about them, in one SQLite file.
+
+Over 300 lines: all queries of one database, so that its versions agree.
+"""
 
 import hashlib
 import json

@@ -1,3 +1,8 @@
+"""Prediction by attention: one character a step, each after those before it.
+
+Over 300 lines: a prediction owns its classes, loss, decoding and search.
+"""
+
 import numpy as np
 import torch
 import torch.nn.functional as F

@@ -1,3 +1,8 @@
+"""Prediction by PARSeq: characters in any order, then refined.
+
+Over 300 lines: a prediction owns its classes, permutations, loss and decoding.
+"""
+
 import itertools
 
 import torch
