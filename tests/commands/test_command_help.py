@@ -179,6 +179,6 @@ def test_the_papers_are_listed_and_each_stage_is(capsys):
     listed = capsys.readouterr().out
     part = listed.partition("\n  model\n")[2].partition("\n\n")[0]
     for name, (paper, preset) in PAPERS.items():
-        assert f" {name} {paper}: {preset}." in " ".join(part.split())
+        assert f"{name} {paper}: {preset}." in " ".join(part.split())
     assert "STAGES" in part
     assert all(f"\n  model/{stage}\n" in listed for stage in STAGES)
