@@ -63,6 +63,25 @@ def test_a_truncated_file(state, refused, tmp_path):
     assert "damaged" in refused(path)
 
 
+def test_an_entry_that_ends_too_early(state, refused, tmp_path):
+    path = tmp_path / "model.pth"
+    torch.save({name: torch.zeros(3) for name in state}, path)
+    with zipfile.ZipFile(path) as archive:
+        last = archive.infolist()[-1]
+        size = path.stat().st_size - last.header_offset  # more than is left behind its header
+    content = bytearray(path.read_bytes())
+    entry = content.rindex(b"PK\1\2")
+    struct.pack_into("<II", content, entry + 20, size, size)
+    path.write_bytes(content)
+    assert "ends too early" in refused(path)
+
+
+def test_a_single_number_for_a_matrix(state, refused, tmp_path):
+    path = tmp_path / "model.pth"
+    torch.save(state | {"module.Prediction.weight": torch.tensor(1)}, path)
+    assert "a single number" in refused(path)
+
+
 def test_a_zip_bomb_is_not_unpacked(state, refused, tmp_path):
     plain, path = tmp_path / "plain.pth", tmp_path / "model.pth"
     torch.save({name: torch.zeros(1_000_000) for name in state}, plain)

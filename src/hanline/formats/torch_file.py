@@ -3,6 +3,7 @@
 import pickle
 import re
 import zipfile
+import zlib
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
@@ -93,6 +94,8 @@ def checked_tensors(tensors: Mapping[Any, Any], path: Path) -> dict[str, Tensor]
         if tensor.layout != torch.strided or tensor.is_meta or tensor.dtype not in _WEIGHTS:
             kind = "without content" if tensor.is_meta else f"{tensor.layout}, {tensor.dtype}"
             raise HanlineError(f"{path} holds {name!r}, a tensor {kind}: expected plain numbers")
+        if not tensor.dim() and str(name).endswith(("weight", "bias")):
+            raise HanlineError(f"{path} holds {name!r}, a single number: expected a list of them")
         # A tensor may repeat a few bytes into any size. Check before anything is computed with it.
         if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
             raise HanlineError(
@@ -114,7 +117,7 @@ def _check_archive(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
-            broken = None if unpacked > path.stat().st_size else archive.testzip()
+            broken = None if unpacked > path.stat().st_size else _broken_entry(archive)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
         return  # Older files are no archives, and damaged ones will not load.
     if unpacked > path.stat().st_size:
@@ -124,3 +127,11 @@ def _check_archive(path: Path) -> None:
         )
     if broken:
         raise HanlineError(f"{path} is damaged: the checksum of {broken} in it is wrong")
+
+
+def _broken_entry(archive: zipfile.ZipFile) -> str | None:
+    try:
+        return archive.testzip()
+    except (EOFError, RuntimeError, zlib.error) as error:
+        # An entry that ends too early, is encrypted, or is no compressed data.
+        return f"an entry ({str(error) or 'it ends too early'})"
