@@ -58,6 +58,7 @@ def test_nothing_else_is_in_it(wheel):
     weights = {name for name in own if name.startswith("hanline/pretrained/")}
     assert {name.rpartition("/")[2] for name in weights} == {
         "__init__.py",
+        "model_registry.py",
         "headline.safetensors",
         "headline.json",
         "headline.safetensors.md",

@@ -92,16 +92,17 @@ def _run(
         sys.exit(128 + signal.SIGINT)
     except HanlineError as error:
         fail(str(error))
+    except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
+        # Hydra's error of a missing choice is an OSError as well.
+        if getattr(error, "at_work", False):
+            raise
+        fail(explain(error, name))
     except (MemoryError, OSError) as error:
         # Before the work began: Hydra makes a run's folder.
         reason = _of_the_machine(error)
         if reason is None or getattr(error, "at_work", False):
             raise
         fail(reason)
-    except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
-        if getattr(error, "at_work", False):
-            raise
-        fail(explain(error, name))
 
 
 def fail(message: str) -> NoReturn:
