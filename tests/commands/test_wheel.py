@@ -68,6 +68,7 @@ def test_nothing_else_is_in_it(wheel):
         "yaml",
         "txt",
         "typed",
+        "css",
         "html",
         "js",
     }
