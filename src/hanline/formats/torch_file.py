@@ -133,5 +133,5 @@ def _broken_entry(archive: zipfile.ZipFile) -> str | None:
     try:
         return archive.testzip()
     except (EOFError, RuntimeError, zlib.error) as error:
-        # An entry that ends too early, is encrypted, or is no compressed data.
+        # An entry that ends too early, is encrypted, or is not compressed data.
         return f"an entry ({str(error) or 'it ends too early'})"
