@@ -14,6 +14,7 @@ pytestmark = [
     pytest.mark.attack,  # each starts commands, seconds long
 ]
 KILLS = 20
+PARTS = 4  # of those of a training, which take the longest
 # Of 100 moments some come after the last write.
 MOMENTS = 100
 IN_TWO_PROCESSES = {
@@ -56,7 +57,8 @@ def weights(place):
     return torch.load(place / "made" / "last.ckpt", weights_only=True)["state_dict"]
 
 
-def test_a_training_goes_on_exactly_where_it_or_its_resumption_was_killed(place, tally):
+@pytest.mark.parametrize("part", range(PARTS))
+def test_a_training_goes_on_exactly_where_it_or_its_resumption_was_killed(part, place, tally):
     prepared(place, "train")
     words = [*COMMANDS["train"], "data.num_workers=2"]
     resume = ["train", "resume=made/last.ckpt"]
@@ -64,7 +66,8 @@ def test_a_training_goes_on_exactly_where_it_or_its_resumption_was_killed(place,
     seconds = work_seconds(place, made, *words)
     expected = weights(place)
     shutil.rmtree(made)
-    rng = chance("kill train")
+    rng = chance(f"kill train {part}")
+    kills = KILLS // PARTS
 
     def killed(command):
         moment = rng.uniform(0, 0.9) * seconds
@@ -75,7 +78,7 @@ def test_a_training_goes_on_exactly_where_it_or_its_resumption_was_killed(place,
 
     with tally("SIGKILL: train") as training, tally("SIGKILL: resume") as resuming:
         for _ in range(MOMENTS):
-            if training.tried < KILLS:
+            if training.tried < kills:
                 with training.one("train"):
                     training.tried -= not killed(words)
             else:
@@ -93,9 +96,9 @@ def test_a_training_goes_on_exactly_where_it_or_its_resumption_was_killed(place,
                     assert not [path for path in names(made) if "partial" in path]
                 resuming.tried -= 1
             shutil.rmtree(made)
-            if training.tried >= KILLS and resuming.tried >= KILLS:
+            if training.tried >= kills and resuming.tried >= kills:
                 break
-        assert min(training.tried, resuming.tried) >= KILLS
+        assert min(training.tried, resuming.tried) >= kills
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -42,7 +42,7 @@ COMMANDS = {
         *("model.sequence_modeling.hidden_size=16", "model.sequence_modeling.out_channels=32"),
         *("data.validation.dir=set", "data.validation.samples=8", "data.batch_size=4"),
         *("data.num_workers=0", "data.cache_pixels=false"),
-        *("trainer.max_steps=12", "trainer.val_check_interval=3", "trainer.log_every_n_steps=1"),
+        *("trainer.max_steps=8", "trainer.val_check_interval=2", "trainer.log_every_n_steps=1"),
         *("trainer.accelerator=cpu", "trainer.precision=32-true", "hydra.run.dir=made"),
     ],
 }
