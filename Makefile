@@ -37,13 +37,13 @@ review-demo: $(SMALL)  ## a page on which you correct readings of a drawn folder
 test: lint  ## everything that must hold: style, types, tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not attack"
 
-test-fast: $(INSTALLED)  ## the tests that take no other process and no training; about a minute
+test-fast: $(INSTALLED)  ## the tests that take no other process and no training
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not attack"
 
 # These two make any x86 processor one without AVX-512, as most are.
 test-processor: export ONEDNN_MAX_CPU_ISA := AVX2
 test-processor: export ATEN_CPU_CAPABILITY := avx2
-test-processor: $(INSTALLED)  ## the tests that depend on the processor, on one with AVX2 alone; about a minute
+test-processor: $(INSTALLED)  ## the tests that depend on the processor, on one with AVX2 alone; about 2 minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m processor
 
 attack: $(INSTALLED)  ## hostile files, kills, full disks in bulk, and the table of what held; HANLINE_ATTACK_SEED=N tries others

@@ -6,12 +6,11 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from hanline.cli.hydra_app import run
-from hanline.commands.reading import ReaderSettings
+from hanline.commands.reading import ReaderSettings, make_reader
 from hanline.errors import HanlineError
 from hanline.formats.record import measured
 from hanline.formats.registry import format_of
 from hanline.inference.calibrating import measure
-from hanline.inference.reader import Reader
 from hanline.models.recognizer import Recognizer
 from hanline.pretrained import model_path
 
@@ -36,14 +35,7 @@ def calibrate(config: DictConfig) -> None:
         HanlineError: the format keeps no measurements, or the dataset has nothing to learn from.
     """
     checkpoint = model_path(config.checkpoint)
-    reader = Reader(
-        config.checkpoint,
-        config.device,
-        config.batch_size,
-        config.precision,
-        config.deskew,
-        calibrated=False,
-    )
+    reader = make_reader(config, calibrated=False)
     output = Path(config.output) if config.output else _beside(config.checkpoint, checkpoint)
     if output.suffix != checkpoint.suffix:
         raise HanlineError(

@@ -21,8 +21,13 @@ class ReaderSettings:
     deskew: bool
 
 
-def make_reader(config: DictConfig) -> Reader:
-    """Make the reader of a command. This process does little else."""
+def make_reader(config: DictConfig, calibrated: bool = True) -> Reader:
+    """Make the reader of a command. This process does little else.
+
+    Args:
+        config: with the keys of ``conf/reader/default.yaml``.
+        calibrated: see :class:`hanline.Reader`.
+    """
     reader = Reader(
         config.checkpoint,
         config.device,
@@ -31,6 +36,7 @@ def make_reader(config: DictConfig) -> Reader:
         config.deskew,
         # A command that has no such group reads greedily.
         instantiate(config.decoding) if config.get("decoding") else None,
+        calibrated,
     )
     if reader.device.type == "cpu":
         keep_freed_memory()

@@ -260,7 +260,7 @@ def _checked_delay(delay: object, path: Path) -> float:
 
 
 def _is_number(value: object, most: float) -> bool:
-    return type(value) in (int, float) and abs(value) <= most  # type: ignore[arg-type]
+    return type(value) in (int, float) and abs(value) <= most  # type: ignore[arg-type]  # a number
 
 
 def _is_whole(value: object, most: int) -> bool:

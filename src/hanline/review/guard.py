@@ -151,6 +151,7 @@ class Guard:
         try:
             await self._app(scope, counted, guarded)
         except Exception:
+            # To the framework a refused request is a client that left; the answer follows below.
             if not refused:
                 raise
         if refused and not begun:

@@ -261,6 +261,7 @@ class PARSeqPrediction(Prediction):
 
     def _looked_at(self, features: Tensor) -> list[LookedAt]:
         """Return the keys and values of the features for each layer."""
+        # A ModuleList does not know the type of its layers.
         return [layer.image.looked_at(features) for layer in self.layers]  # type: ignore[union-attr, operator]
 
     def _known(self, classes: Tensor) -> Tensor:

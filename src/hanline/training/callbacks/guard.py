@@ -128,7 +128,7 @@ class Guard(BestCheckpoint):
         return f"{self.metric.title} of guard.dataset"
 
     def _measure(self, trainer: pl.Trainer, module: RecognizerModule) -> float:
-        data = trainer.datamodule  # type: ignore[attr-defined]
+        data = trainer.datamodule  # type: ignore[attr-defined]  # set while it runs
         assert isinstance(data, TextImageData)
         metrics = ValidationMetrics().to(module.device)
         module.eval()

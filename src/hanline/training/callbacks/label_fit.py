@@ -25,7 +25,7 @@ class LabelFit(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Warn of each dataset whose labels do not fit."""
-        data = trainer.datamodule  # type: ignore[attr-defined]
+        data = trainer.datamodule  # type: ignore[attr-defined]  # set while it runs
         if not (trainer.is_global_zero and isinstance(data, TextImageData)):
             return
         assert isinstance(pl_module, RecognizerModule)
