@@ -71,5 +71,6 @@ def test_both_have_the_same_commands_and_pictures():
     pictures = [
         re.findall(r"!\[[^]]+\]\(([^)]+)\)", (ROOT / name).read_text("utf-8")) for name in READMES
     ]
-    assert pictures[0] == pictures[1]
-    assert all((ROOT / picture).is_file() for picture in pictures[0])
+    # A picture of a page may show the page in the reader's language.
+    assert pictures[0] == [picture.replace("_ko.", ".") for picture in pictures[1]]
+    assert all((ROOT / picture).is_file() for picture in sum(pictures, []))
