@@ -73,4 +73,4 @@ def test_both_have_the_same_commands_and_pictures():
     ]
     # A picture of a page may show the page in the reader's language.
     assert pictures[0] == [picture.replace("_ko.", ".") for picture in pictures[1]]
-    assert all((ROOT / picture).is_file() for picture in sum(pictures, []))
+    assert all((ROOT / picture).is_file() for picture in pictures[0] + pictures[1])
